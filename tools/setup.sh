@@ -110,10 +110,18 @@ make_venv() {
     "$python" -m venv --clear "$venv"
 }
 
+# Scripts in a virtual environment name its place: one that was moved or half made is made anew.
+is_whole() {
+    is_recent "$venv/bin/python" && "$venv/bin/pip" --version >/dev/null 2>&1 &&
+        [ "$("$venv/bin/python" -c 'import sys; print(sys.prefix)')" = "$(pwd -P)/$venv" ]
+}
+
 # What .venv was made from; the checkout's place counts, because the package is installed in place.
 fingerprint() {
     { pwd -P; cat requirements.lock pyproject.toml tools/setup.sh; } | cksum
 }
+
+pip_install() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check install "$@"; }
 
 if is_debian_root; then
     install_lab
@@ -122,10 +130,13 @@ fi
 tell_lab
 
 if [ "$(cat "$venv/.fingerprint" 2>/dev/null)" = "$(fingerprint)" ] && is_recent "$venv/bin/python"; then exit 0; fi
-is_recent "$venv/bin/python" && [ -x "$venv/bin/pip" ] && [ "$("$venv/bin/python" -c 'import sys; print(sys.prefix)')" = "$(pwd -P)/$venv" ] || make_venv
+is_whole || make_venv
 rm -f "$venv/.fingerprint"
 say "installing what requirements.lock names"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# The build tool comes first: python-terraform has no wheel, and building it in isolation would fetch an unpinned tool.
+awk '/^[^ ]/ { wanted = /^setuptools==/ } wanted' requirements.lock >"$venv/build-tools.lock"
+pip_install --require-hashes --requirement "$venv/build-tools.lock"
+pip_install --require-hashes --no-build-isolation --use-pep517 --requirement requirements.lock
+pip_install --no-deps --no-build-isolation --editable .
 fingerprint >"$venv/.fingerprint"
 say "ready: $venv/bin/drystone"
