@@ -1,0 +1,99 @@
+"""Mistakes in a plan as data: gathered, placed, with a suggestion.
+
+`planfile`, `values` and `compile` add to one `Diagnostics`; the faces print them. A knock-on mistake is not reported:
+what refers to a task whose own definition is broken stays silent.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """An error keeps a plan from running; a warning does so only with --strict."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Where:
+    """A place in a file; line and column count from 1, as editors do."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnostic:
+    """One mistake. `summary` is one line without a full stop; `hint` is the next step; `length` is how far the caret line reaches."""
+
+    severity: Severity
+    summary: str
+    where: Where | None = None
+    hint: str = ""
+    length: int = 1
+
+    def to_json(self) -> dict[str, object]:
+        """The shape that `drystone validate --json` prints."""
+        place = {"file": self.where.file, "line": self.where.line, "column": self.where.column} if self.where else None
+        return {"severity": self.severity.value, "summary": self.summary, "where": place, "hint": self.hint}
+
+
+class Diagnostics:
+    """Collects mistakes; the only mutable thing in the compiler."""
+
+    def __init__(self) -> None:
+        self._items: dict[Diagnostic, None] = {}
+
+    def error(self, summary: str, where: Where | None = None, *, hint: str = "", length: int = 1) -> None:
+        """Adds an error; the same one twice counts once."""
+        self._items[Diagnostic(severity=Severity.ERROR, summary=summary, where=where, hint=hint, length=length)] = None
+
+    def warning(self, summary: str, where: Where | None = None, *, hint: str = "", length: int = 1) -> None:
+        """Adds a warning; the same one twice counts once."""
+        self._items[Diagnostic(severity=Severity.WARNING, summary=summary, where=where, hint=hint, length=length)] = None
+
+    def __iter__(self) -> Iterator[Diagnostic]:
+        return iter(sorted(self._items, key=_by_place))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def has_errors(self) -> bool:
+        """True when the plan must not run."""
+        return any(item.severity is Severity.ERROR for item in self._items)
+
+
+def _by_place(item: Diagnostic) -> tuple[str, int, int, str]:
+    where = item.where or Where("", 0, 0)
+    return (where.file, where.line, where.column, item.summary)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint such as `did you mean "network"?`, or the empty string when nothing is near."""
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def to_text(item: Diagnostic, source: str | None = None) -> str:
+    """The printed form: summary, place, the line with a caret when `source` (the file's text) is given, and the hint."""
+    lines = [f"{item.severity.value}: {item.summary}"]
+    if item.where is not None:
+        lines.append(f"  --> {item.where}")
+        text = source.splitlines() if source is not None else []
+        if 0 < item.where.line <= len(text):
+            number = str(item.where.line)
+            lines.append(f"  {number} | {text[item.where.line - 1]}")
+            lines.append(f"  {' ' * len(number)} | {' ' * (item.where.column - 1)}{'^' * max(1, item.length)}")
+    if item.hint:
+        lines.append(f"  {item.hint}")
+    return "\n".join(lines)

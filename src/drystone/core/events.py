@@ -1,0 +1,75 @@
+"""What happened in a run: frozen facts in the order they were written down.
+
+An event is what the journal keeps, `run.evolve` folds, and `drystone events` prints (DESIGN §6). Each type says here what its
+`data` holds. Instants are aware UTC datetimes; `data` is JSON, in which `values.Secret` stands for what must not be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class EventType(StrEnum):
+    """The names are stable; more may be added."""
+
+    RUN_CREATED = "run.created"
+    """plan, environment (or null), inputs, bundle (digest), token (or null), by."""
+    RUN_STARTED = "run.started"
+    """owner, epoch, max_parallel (attempts at once). Written again by each process that takes the run."""
+    RUN_RESUMED = "run.resumed"
+    """by, reset: ids of the instances that start afresh."""
+    RUN_CANCEL_REQUESTED = "run.cancel_requested"
+    """by, reason."""
+    RUN_UNDO_REQUESTED = "run.undo_requested"
+    """by, reason."""
+    RUN_COMPENSATING = "run.compensating"
+    """cause: failed, cancelled or requested."""
+    RUN_FINISHED = "run.finished"
+    """status, outputs, left: ids of the instances left standing."""
+    TASK_EXPANDED = "task.expanded"
+    """keys: index or map key of each instance; values: what `each.value` is for each."""
+    TASK_STARTED = "task.started"
+    """token, undo: the mode registered for the way back, config: as rendered, secrets masked."""
+    TASK_PROGRESS = "task.progress"
+    """whatever the kind tells: message, and more by kind. Not folded into the state."""
+    TASK_SUCCEEDED = "task.succeeded"
+    """outputs, result, changed, log (path relative to the project's .drystone folder)."""
+    TASK_FAILED = "task.failed"
+    """class, message, detail, hint, changed, final (no other attempt follows), log."""
+    TASK_RETRYING = "task.retrying"
+    """retry_at (ISO 8601)."""
+    TASK_LOST = "task.lost"
+    """message: its process died with the attempt in flight; it is tried again without using up a retry."""
+    TASK_SKIPPED = "task.skipped"
+    """reason."""
+    TASK_BLOCKED = "task.blocked"
+    """by: the tasks whose failure holds it."""
+    TASK_CANCELLED = "task.cancelled"
+    """message, changed, log."""
+    UNDO_STARTED = "undo.started"
+    """mode, token, config: as rendered, secrets masked."""
+    UNDO_SUCCEEDED = "undo.succeeded"
+    """result, changed, log."""
+    UNDO_FAILED = "undo.failed"
+    """class, message, detail, hint, final, log."""
+    UNDO_RETRYING = "undo.retrying"
+    """retry_at."""
+    UNDO_LOST = "undo.lost"
+    """message: its process died with the undo in flight; it is tried again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One fact. `seq` counts from 1 within a run; 0 means not yet written. `task` is an instance id, or a task for task.expanded."""
+
+    type: EventType
+    at: datetime
+    run: str
+    seq: int = 0
+    task: str | None = None
+    attempt: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)

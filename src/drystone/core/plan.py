@@ -1,0 +1,134 @@
+"""A plan as its author wrote it: names, bodies, policies, each with its place in the file.
+
+`planfile` makes it from nested data with line numbers; `compile` makes a `Graph` of it. Nothing here is resolved yet:
+values still hold expressions, edges between tasks are only those that `needs` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from drystone.core.diagnostics import Where
+from drystone.core.retry import NO_RETRY, UNDO_RETRY, RetryPolicy
+
+Value = Any
+"""JSON-like data whose leaves may be `values.Template`: dict, list, str, int, float, bool, None or Template."""
+
+
+class OnFailure(StrEnum):
+    """What a run does when a task failed for good."""
+
+    COMPENSATE = "compensate"
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+class RunIf(StrEnum):
+    """Which ends of the tasks before it let a task start."""
+
+    ALL_SUCCEEDED = "all_succeeded"
+    NONE_FAILED = "none_failed"
+    ALL_DONE = "all_done"
+    ANY_SUCCEEDED = "any_succeeded"
+    ANY_FAILED = "any_failed"
+
+
+class UndoMode(StrEnum):
+    """How a task is taken back. UNSAID exists only in a Plan: the compiler resolves it."""
+
+    UNSAID = "unsaid"
+    AUTO = "auto"
+    BODY = "body"
+    NONE = "none"
+    IRREVERSIBLE = "irreversible"
+
+
+class UndoWhen(StrEnum):
+    """From when on a task has something to undo."""
+
+    ATTEMPTED = "attempted"
+    SUCCEEDED = "succeeded"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """What is done: a kind and its config."""
+
+    kind: str
+    config: Value
+    where: Where
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Undo:
+    """The compensating action. `body` is set exactly when the mode is BODY; `timeout` None means the task's own."""
+
+    mode: UndoMode = UndoMode.UNSAID
+    body: Body | None = None
+    retry: RetryPolicy = UNDO_RETRY
+    timeout: timedelta | None = None
+    where: Where | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fanout:
+    """`for_each`: a list, a map, a number, or an expression that gives one; `max_parallel` None means no limit."""
+
+    items: Value
+    max_parallel: int | None = None
+    max_failures: int = 0
+    max_items: int = 10_000
+    where: Where | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A node of the plan. `when` None means always; `timeout` None means no limit but the run's deadline."""
+
+    name: str
+    body: Body
+    where: Where
+    needs: tuple[str, ...] = ()
+    needs_where: tuple[Where, ...] = ()
+    when: Value = None
+    run_if: RunIf = RunIf.ALL_SUCCEEDED
+    for_each: Fanout | None = None
+    retry: RetryPolicy = NO_RETRY
+    timeout: timedelta | None = None
+    undo: Undo = Undo()
+    undo_when: UndoWhen | None = None
+    allow_failure: bool = False
+    priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    """One input: a JSON Schema without `default`, `secret` and `description`, which stand beside it."""
+
+    name: str
+    schema: Mapping[str, Any]
+    where: Where
+    required: bool = True
+    default: Any = None
+    secret: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A workflow definition. `environment` None means that the run owns no environment and takes no lock."""
+
+    name: str
+    where: Where
+    description: str = ""
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    environment: Value = None
+    timeout: timedelta | None = None
+    on_failure: OnFailure = OnFailure.COMPENSATE
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    outputs: Mapping[str, Value] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""What plugins are made with (`api`) and how they are found (`registry`)."""

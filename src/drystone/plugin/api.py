@@ -1,0 +1,201 @@
+"""All that a plugin author imports: `Kind`, `Config`, `Context`, `Outcome`, the two errors and the supervised child process.
+
+A kind is a class behind an entry point of the group `drystone.kinds`; the shipped ones use it as strangers do:
+
+    class Motd(Kind):
+        name = "motd"
+        class Config(Config):
+            text: str
+        def run(self, ctx: Context, config: Config) -> Outcome:
+            ctx.process(["tee", "/etc/motd"], stdin=config.text.encode())
+            return Outcome(outputs={"length": len(config.text)})
+
+`run` is called in a thread of its own, may block, and is given a config in which every expression is evaluated. One object of the
+class serves all attempts of an engine, several at once: keep no state in it that is not guarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from drystone.core.plan import UndoWhen
+from drystone.errors import CancelledError, FailureClass, PermanentError, TemporaryError
+
+__all__ = [
+    "CancelledError", "Config", "Context", "FailureClass", "Kind", "Outcome", "PermanentError", "ProcessResult",
+    "ReattachHandle", "TemporaryError", "TerraformProvider", "UndoWhen",
+]  # fmt: skip
+
+
+class Config(BaseModel):
+    """Base of a kind's config: unknown keys are errors, values are frozen. Its JSON Schema feeds `drystone schema`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a successful attempt gave.
+
+    outputs:   JSON; later tasks read it as `tasks.NAME.outputs`.
+    result:    JSON facts about the attempt itself (counts, exit codes): `tasks.NAME.result`.
+    changed:   False when nothing in the world is different now: then there is nothing to undo.
+    sensitive: names of outputs that must never be shown; they are sealed before they are stored.
+    """
+
+    outputs: Any = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    changed: bool = True
+    sensitive: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessResult:
+    """How a child process ended. `stdout` and `stderr` hold at most the last `keep_bytes` of each, redacted unless asked raw."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    why: str
+    duration: timedelta
+
+
+class Context(Protocol):
+    """What an attempt knows and may do. Handed to `Kind.run` and `Kind.undo`."""
+
+    run_id: str
+    plan: str
+    task: str
+    """Instance id: `vm[0]`."""
+    attempt: int
+    """1 for the first try."""
+    token: str
+    """The same across retries and restarts of this instance: the idempotency token."""
+    environment: str
+    project: Path
+    """Root of the plan's relative paths. Read only."""
+    workspace: Path
+    """A fresh folder (0700) of this attempt; kept for the logs' sake, so leave no secrets in it."""
+    state: Path
+    """A folder (0700) of this instance in its environment, shared by all runs: Terraform state lives here."""
+    artifacts: Path
+    """The run's folder for files that people want to have."""
+    environ: Mapping[str, str]
+    """The environment to give to child processes."""
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the attempt should end: it was cancelled or its time is up."""
+        ...
+
+    @property
+    def remaining(self) -> timedelta | None:
+        """Time left for this attempt, never negative; None when it has no limit."""
+        ...
+
+    def wait(self, duration: timedelta) -> None:
+        """Sleeps, but raises CancelledError or TemporaryError(timeout) as soon as the attempt should end."""
+        ...
+
+    def check(self) -> None:
+        """Raises CancelledError, or TemporaryError(timeout), when the attempt should end."""
+        ...
+
+    def log(self, line: str) -> None:
+        """Adds a line to the attempt's log, redacted."""
+        ...
+
+    def emit(self, message: str, **data: Any) -> None:
+        """Tells progress to those who watch: becomes a task.progress event, redacted."""
+        ...
+
+    def redact(self, value: str) -> None:
+        """From now on `value` is a secret: it is replaced by *** in logs, events and messages of this run."""
+        ...
+
+    def path(self, relative: str) -> Path:
+        """A path of the config against the project root. Raises PermanentError(invalid) when it does not exist."""
+        ...
+
+    def process(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        on_line: Callable[[str, str], None] | None = None,
+        log: bool = True,
+        grace: timedelta = timedelta(seconds=10),
+        timeout: timedelta | None = None,
+        keep_bytes: int = 1 << 20,
+        raw: bool = False,
+    ) -> ProcessResult:
+        """Runs a supervised child: own session, SIGINT - grace - SIGKILL to all descendants, output streamed into the log.
+
+        cwd:     `workspace` unless given.      env: added to `environ`; a value of "" sets the empty string.
+        on_line: called with ("stdout" | "stderr", line) before redaction.     log: False keeps its output out of the log.
+        timeout: a limit of its own besides the attempt's.                     raw: give stdout and stderr back unredacted.
+        Any exit code returns. When it was ended because the attempt should end, raises CancelledError or TemporaryError(timeout)
+        after the child is gone. Raises PermanentError(crashed) when the program is missing.
+        """
+        ...
+
+
+class Kind:
+    """Base of all kinds. A subclass that defines `undo` can be taken back with `undo: auto`."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Config]]
+    changes: ClassVar[bool] = True
+    """It changes things in the world: a plan that does not say how to undo it gets a warning."""
+    undo_when: ClassVar[UndoWhen] = UndoWhen.SUCCEEDED
+    """ATTEMPTED for kinds whose failed attempt has changed something half-way."""
+    idempotent: ClassVar[bool] = True
+    """An attempt of unknown end (its process died) may simply be made again. If not, it goes to a person."""
+    inline: ClassVar[bool] = False
+    """It never blocks: it may run in the engine's own loop instead of a thread."""
+    outputs: ClassVar[tuple[str, ...] | None] = None
+    """Names of its outputs when they are always the same: references are then checked before anything runs."""
+
+    def run(self, ctx: Context, config: Any) -> Outcome:
+        """One attempt. Raises TemporaryError or PermanentError when it does not succeed."""
+        raise NotImplementedError
+
+    # def undo(self, ctx: Context, config: Any) -> Outcome        # optional: takes back what `run` did with this config
+    # def recover(self, ctx: Context, config: Any) -> None        # optional: called before the attempt that follows a lost one
+
+    def close(self) -> None:
+        """The engine ends: let go of daemons and connections."""
+
+
+class ReattachHandle(Protocol):
+    """A running provider daemon. `environ` holds TF_REATTACH_PROVIDERS."""
+
+    environ: Mapping[str, str]
+
+    def close(self) -> None:
+        """Ends the daemon, after the commands that use it have ended."""
+        ...
+
+
+class TerraformProvider(Protocol):
+    """A Terraform provider that comes as a Python package, behind an entry point of the group `drystone.terraform_providers`."""
+
+    source: str
+    """Its address in `required_providers`, host included."""
+    version: str
+
+    def install(self, mirror: Path) -> None:
+        """Puts its launcher into a filesystem mirror; atomic, and harmless when it is there."""
+        ...
+
+    def reattach(self, workdir: Path, environ: Mapping[str, str]) -> ReattachHandle:
+        """Starts one daemon that serves many terraform commands; it ends with the process that started it."""
+        ...

@@ -1,0 +1,251 @@
+"""The doors to the outside world, as Protocols. `adapters/` and `stores/` implement them, `testing/` has their doubles.
+
+Instants are aware UTC datetimes, durations timedeltas, sizes `_bytes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from drystone.core.events import Event
+from drystone.core.states import RunStatus
+
+# ---- the small ones ---------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> datetime:
+        """The present moment, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards, for measuring and for waiting."""
+        ...
+
+
+class Ids(Protocol):
+    """Fresh names and chance."""
+
+    def run_id(self) -> str:
+        """A new ULID: 26 characters which sort by time."""
+        ...
+
+    def jitter(self) -> float:
+        """A number from 0.0 up to 1.0."""
+        ...
+
+
+class Secrets(Protocol):
+    """Where secrets come from, and how values that must survive a crash are kept."""
+
+    def resolve(self, name: str) -> str:
+        """The value of `secrets.NAME`, asked of the project's sources in order. Raises NotFoundError which names the sources."""
+        ...
+
+    def seal(self, value: Any) -> str:
+        """JSON value -> text that only this project's key opens."""
+        ...
+
+    def unseal(self, sealed: str) -> Any:
+        """The reverse of `seal`. Raises ProjectError when the key is another one."""
+        ...
+
+
+# ---- child processes --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessSpec:
+    """A supervised child.
+
+    argv:    program and arguments; the program is looked up on `environ`'s PATH.
+    environ: the whole environment of the child.
+    stdin:   bytes to feed, else the child's standard input is empty.
+    timeout: None means no limit. At its end the child gets SIGINT, `grace` later SIGKILL goes to it and all its descendants.
+    record:  file in which the supervisor notes pid, start time and boot id, so that another process can find and end it.
+    """
+
+    argv: Sequence[str]
+    cwd: Path
+    environ: Mapping[str, str]
+    stdin: bytes | None = None
+    timeout: timedelta | None = None
+    grace: timedelta = timedelta(seconds=10)
+    record: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessEnd:
+    """How a child ended. `exit_code` is negative for a signal, as in subprocess; `why` is exited, timeout or cancelled."""
+
+    exit_code: int
+    why: str
+    duration: timedelta
+
+
+LineSink = Callable[[str, str], None]
+"""Called with ("stdout" | "stderr", one line without its end), from the calling thread, in order."""
+
+
+class Process(Protocol):
+    """Runs programs. The child and all its descendants end when drystone ends, however it ends."""
+
+    def run(self, spec: ProcessSpec, on_line: LineSink, cancelled: Callable[[], bool]) -> ProcessEnd:
+        """Runs to the end, feeding each line to `on_line`; polls `cancelled` and then ends the child gracefully.
+
+        Raises PermanentError(crashed) when the program is missing or cannot be executed; the message names it and the hint says how to get it.
+        """
+        ...
+
+    def end_orphan(self, record: Path) -> bool:
+        """Ends the child that a dead drystone left behind, with its descendants; waits until it is gone. False when there is none."""
+        ...
+
+
+# ---- the store --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """The unchanging part of a run, written once. `source` is the plan's YAML, `root` the folder its paths are relative to."""
+
+    id: str
+    plan: str
+    plan_file: str
+    root: str
+    source: str
+    bundle: str
+    environment: str | None
+    inputs: Mapping[str, Any]
+    created_at: datetime
+    created_by: str
+    token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """A line of `drystone runs`: the projection of a run."""
+
+    id: str
+    plan: str
+    environment: str | None
+    status: RunStatus
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    tasks_done: int
+    tasks_total: int
+    error: str | None
+    owner: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRow:
+    """The projection of one instance after a batch of events."""
+
+    run: str
+    id: str
+    task: str
+    kind: str
+    status: str
+    attempts: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    failure_class: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Events of one run and what they make of its projections, to be written in one transaction with other runs' batches."""
+
+    run: str
+    epoch: int
+    events: Sequence[Event]
+    summary: RunSummary | None = None
+    tasks: Sequence[TaskRow] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """The right to write a run. A higher epoch makes every lower one void."""
+
+    run: str
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockInfo:
+    """Who holds an environment."""
+
+    environment: str
+    run: str
+    owner: str
+    reason: str
+    since: datetime
+
+
+class Journal(Protocol):
+    """Durable storage of runs. When `append` returns, the events survive kill -9 and power loss."""
+
+    def create(self, record: RunRecord, summary: RunSummary) -> None:
+        """A new run. Raises RefusedError when its token is taken by a run with other inputs (the hint names that run)."""
+        ...
+
+    def append(self, batches: Sequence[Batch]) -> None:
+        """One transaction, one fsync. Raises LockedError when a batch's epoch is not the run's newest; then nothing is written."""
+        ...
+
+    def record(self, run: str) -> RunRecord:
+        """Raises NotFoundError."""
+        ...
+
+    def events(self, run: str, after: int = 0) -> Iterator[Event]:
+        """In order of `seq`, those with seq > after."""
+        ...
+
+    def find(self, prefix: str) -> str:
+        """Id from an id, a unique prefix, or `last` (the newest). Raises NotFoundError, or RefusedError when several fit."""
+        ...
+
+    def by_token(self, token: str) -> RunRecord | None:
+        """The run that was started with this idempotency token."""
+        ...
+
+    def summaries(self, *, plan: str | None = None, environment: str | None = None, limit: int = 50) -> Sequence[RunSummary]:
+        """Newest first."""
+        ...
+
+    def claim(self, run: str, owner: str, lease: timedelta, now: datetime) -> Lease:
+        """Takes the run with the next epoch. Raises LockedError (with the owner) while another's lease is alive."""
+        ...
+
+    def renew(self, lease: Lease, until: datetime) -> None:
+        """Raises LockedError when the lease was lost."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Gives the run back; harmless when the lease was lost."""
+        ...
+
+    def lock(self, info: LockInfo) -> None:
+        """Takes the environment for a run; again by the same run is harmless. Raises LockedError saying who has it and since when."""
+        ...
+
+    def unlock(self, environment: str, run: str) -> None:
+        """Harmless when it is not held by that run."""
+        ...
+
+    def locks(self) -> Sequence[LockInfo]:
+        """All held environments."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of files and connections."""
+        ...
