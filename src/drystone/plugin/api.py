@@ -164,6 +164,24 @@ class Kind:
     outputs: ClassVar[tuple[str, ...] | None] = None
     """Names of its outputs when they are always the same: references are then checked before anything runs."""
 
+    # The three questions below are asked with the config as the plan has it: a plain map, in which any value may still be an
+    # expression (an object that is not JSON). They must not raise, whatever is in it.
+
+    @classmethod
+    def changes_things(cls, config: Mapping[str, Any]) -> bool:
+        """Whether a task with this config changes things: `changes`, unless it depends on the config."""
+        return cls.changes
+
+    @classmethod
+    def is_idempotent(cls, config: Mapping[str, Any]) -> bool:
+        """Whether an attempt of unknown end may simply be made again: `idempotent`, unless it depends on the config."""
+        return cls.idempotent
+
+    @classmethod
+    def is_inline(cls, config: Mapping[str, Any]) -> bool:
+        """Whether a task with this config never blocks: `inline`, unless it depends on the config."""
+        return cls.inline
+
     def run(self, ctx: Context, config: Any) -> Outcome:
         """One attempt. Raises TemporaryError or PermanentError when it does not succeed."""
         raise NotImplementedError
