@@ -39,12 +39,18 @@ apt_updated=
 install() {
     say "installing the Debian packages: $*"
     hold_services
-    if [ -z "$apt_updated" ]; then
-        DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 || fail "apt-get update failed: see above"
-        apt_updated=yes
-    fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2 ||
-        fail "apt-get could not install $*: see above"
+    [ -n "$apt_updated" ] || quietly apt-get update
+    apt_updated=yes
+    quietly apt-get install --yes --no-install-recommends "$@"
+}
+
+# A page of package names helps nobody, unless it went wrong.
+quietly() {
+    log=$(mktemp)
+    if DEBIAN_FRONTEND=noninteractive "$@" </dev/null >"$log" 2>&1; then rm -f "$log"; return; fi
+    cat "$log" >&2
+    rm -f "$log"
+    fail "$* failed: see above"
 }
 
 missing() {
