@@ -9,6 +9,7 @@
     │   └── LockedError           somebody else holds the environment or the run (exit 6)
     ├── StoreError                the store cannot be read or written: disk full, read-only, corrupt, too new
     ├── PluginError               a plugin cannot be loaded or breaks its contract
+    ├── LabError                  the laboratory cannot do what Terraform or a person asked
     └── AttemptError              why one attempt did not succeed; raised by kinds
         ├── TemporaryError        may work when tried again
         ├── PermanentError        will not work when tried again
@@ -100,6 +101,10 @@ class PluginError(DrystoneError):
     def __init__(self, message: str, *, plugin: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.plugin = plugin
+
+
+class LabError(DrystoneError):
+    """The laboratory cannot do what was asked: the request does not fit it, or this machine refuses."""
 
 
 class AttemptError(DrystoneError):

@@ -1,0 +1,110 @@
+"""Which process is a VM's, beyond doubt, and how to end it.
+
+A pid alone may be reused; (pid, start time, boot) is not. Drivers store a mark beside the VM and ask here later.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessMark:
+    """One process of one boot of this machine."""
+
+    pid: int
+    start: int
+    """Clock ticks from boot to its start: field 22 of /proc/PID/stat."""
+    boot: str
+
+
+def mark(pid: int) -> ProcessMark | None:
+    """The mark of a running process; None when there is none."""
+    start = _start_time(pid)
+    return None if start is None else ProcessMark(pid=pid, start=start, boot=boot_id())
+
+
+def is_alive(process: ProcessMark) -> bool:
+    """True while that very process runs; a zombie does not."""
+    return process.boot == boot_id() and _start_time(process.pid) == process.start
+
+
+def boot_id() -> str:
+    """The name of this boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def kill(process: ProcessMark, timeout: timedelta = timedelta(seconds=20)) -> bool:
+    """SIGKILL it and wait for its end; of a pid namespace's first process, that is the end of all in it.
+
+    Returns False when it is still there after the timeout.
+    """
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if not is_alive(process):
+            return True
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        return bool(select.select([fd], [], [], timeout.total_seconds())[0])
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def end_all(find: Callable[[], set[int]], grace: timedelta) -> None:
+    """End what `find` finds, again and again until it finds nothing: SIGTERM, then after the grace SIGKILL."""
+    deadline = time.monotonic() + grace.total_seconds()
+    while pids := find():
+        late = time.monotonic() >= deadline
+        for pid in pids:
+            _signal(pid, signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(0.02)
+        if time.monotonic() > deadline + 10:
+            return
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def own_pids() -> Iterator[int]:
+    """Processes whose user is ours, without this one."""
+    me, uid = os.getpid(), os.geteuid()
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit() or int(entry.name) == me:
+            continue
+        try:
+            if entry.stat().st_uid == uid and _start_time(int(entry.name)) is not None:
+                yield int(entry.name)
+        except FileNotFoundError:
+            continue
+
+
+def read_proc(pid: int, name: str) -> bytes:
+    """A file of /proc/PID; empty when the process is gone or not ours."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _start_time(pid: int) -> int | None:
+    stat = read_proc(pid, "stat")
+    if not stat:
+        return None
+    # The command name, in parentheses, may itself hold blanks and parentheses.
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
