@@ -73,7 +73,7 @@ def test_every_dependency_is_used():
 
 
 RUN_AS_PROGRAMS = {"ansible-core", "psycopg"}
-"""Not imported by our source: ansible-playbook is a child process, psycopg is loaded by SQLAlchemy from the store's URL."""
+"""Not imported by us: ansible-playbook is a child process, and SQLAlchemy loads psycopg from the store's URL."""
 
 
 def declared() -> list[str]:
