@@ -19,13 +19,13 @@ setup:
 	@sh tools/setup.sh
 
 demo: setup
-	@sh tools/demo.sh up
+	@$(bin)/python tools/demo.py up
 
 demo-fail: setup
-	@sh tools/demo.sh fail
+	@$(bin)/python tools/demo.py fail
 
 demo-down: setup
-	@sh tools/demo.sh down
+	@$(bin)/python tools/demo.py down
 
 test:
 	@sh tools/setup.sh postgresql

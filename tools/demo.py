@@ -1,0 +1,111 @@
+"""`make demo`, `make demo-fail` and `make demo-down`: the commands that a person would type, one after the other.
+
+Everything goes through the `drystone` command beside this interpreter, live on the caller's terminal.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DRYSTONE = str(Path(sys.executable).with_name("drystone"))
+COMPENSATED = 3
+
+DEMO = {"name": "demo"}
+BROKEN = {
+    "name": "demo-fail",
+    "network_cidr": "10.79.0.0/16",
+    "subnet_cidr": "10.79.1.0/24",
+    "fail_migration": "true",
+}
+
+
+def main(action: str) -> int:
+    """Does what one make target promises, and answers with its exit code."""
+    match action:
+        case "up":
+            return up()
+        case "fail":
+            return fail()
+        case "down":
+            return down()
+    return tell(f'no such action "{action}": say up, fail or down', code=2)
+
+
+def up() -> int:
+    """Provisions the demo environment; exit 0 when its address was given."""
+    if code := run(DEMO):
+        return tell(f"the demo did not come up (exit {code}); {DRYSTONE} show last tells why", code=code)
+    url = answer("show", "last", "--json")["outputs"]["url"]
+    return tell(
+        f"The application answers at {url}",
+        "",
+        "Try next:",
+        f"  curl {url}/health                               ask it",
+        "  .venv/bin/drystone show last                    what was done, and how it would be undone",
+        "  .venv/bin/drystone graph environment            the plan: waves, and the way back",
+        "  make demo                                       again: nothing changes",
+        "  make demo-fail                                  a second environment whose migration breaks",
+        "  make demo-down                                  take all of it down",
+    )
+
+
+def fail() -> int:
+    """Provisions a second environment whose migration breaks; exit 0 exactly when it was taken back completely."""
+    code = run(BROKEN)
+    if code == COMPENSATED:
+        return tell(
+            "The migration failed, and everything that the run had done was undone (exit 3, as it should be).",
+            "  .venv/bin/drystone show last                    which task failed, why, and what was undone in which order",
+            "  make demo-down                                  take down the first environment too",
+        )
+    return tell(f"expected the run to end with exit {COMPENSATED}, failed and compensated; it was {code}", code=code or 1)
+
+
+def down() -> int:
+    """Takes back what the two targets above made, newest run first, and what died without a trace in the lab."""
+    names = {DEMO["name"], BROKEN["name"]}
+    runs = [run for run in answer("runs", "--json")["runs"] if run["environment"] in names and run["status"] in UNDOABLE]
+    for run_ in runs:
+        tell(f"taking back run {run_['id']} of {run_['environment']}")
+        if code := call("undo", run_["id"], "--yes"):
+            return tell(f"something is left (exit {code}); {DRYSTONE} show {run_['id']} tells what", code=code)
+    if code := call("lab", "reap"):
+        return code
+    return tell("nothing of the demo is left")
+
+
+UNDOABLE = {"succeeded", "failed", "cancelled", "compensation_failed"}
+
+
+def run(inputs: dict[str, str]) -> int:
+    """The environment plan with these inputs, live."""
+    return call("run", "environment", "--yes", *(f"-i={name}={value}" for name, value in inputs.items()))
+
+
+def call(*arguments: str) -> int:
+    """Runs one drystone command on the caller's terminal; its exit code."""
+    print(f"$ .venv/bin/drystone {' '.join(arguments)}", file=sys.stderr, flush=True)
+    return subprocess.run([DRYSTONE, *arguments], check=False).returncode
+
+
+def answer(*arguments: str) -> Any:
+    """What one drystone command prints as JSON."""
+    return json.loads(subprocess.run([DRYSTONE, *arguments], check=True, stdout=subprocess.PIPE).stdout)
+
+
+def tell(*lines: str, code: int = 0) -> int:
+    """Prints the lines for a person and gives `code` back."""
+    print(*lines, sep="\n", flush=True)
+    return code
+
+
+def arguments(argv: Sequence[str]) -> str:
+    """The one argument, or the empty string."""
+    return argv[1] if len(argv) == 2 else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(arguments(sys.argv)))
