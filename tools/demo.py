@@ -22,16 +22,16 @@ BROKEN = {
 }
 
 
-def main(action: str) -> int:
+def main(argv: Sequence[str]) -> int:
     """Does what one make target promises, and answers with its exit code."""
-    match action:
-        case "up":
+    match argv[1:]:
+        case ["up"]:
             return up()
-        case "fail":
+        case ["fail"]:
             return fail()
-        case "down":
+        case ["down"]:
             return down()
-    return tell(f'no such action "{action}": say up, fail or down', code=2)
+    return tell("say up, fail or down", code=2)
 
 
 def up() -> int:
@@ -58,20 +58,19 @@ def fail() -> int:
     if code == COMPENSATED:
         return tell(
             "The migration failed, and everything that the run had done was undone (exit 3, as it should be).",
-            "  .venv/bin/drystone show last                    which task failed, why, and what was undone in which order",
+            "  .venv/bin/drystone show last                    what failed, why, and what was undone in which order",
             "  make demo-down                                  take down the first environment too",
         )
-    return tell(f"expected the run to end with exit {COMPENSATED}, failed and compensated; it was {code}", code=code or 1)
+    return tell(f"the run should have ended with exit {COMPENSATED}, and it ended with {code}", code=code or 1)
 
 
 def down() -> int:
     """Takes back what the two targets above made, newest run first, and what died without a trace in the lab."""
     names = {DEMO["name"], BROKEN["name"]}
-    runs = [run for run in answer("runs", "--json")["runs"] if run["environment"] in names and run["status"] in UNDOABLE]
-    for run_ in runs:
-        tell(f"taking back run {run_['id']} of {run_['environment']}")
-        if code := call("undo", run_["id"], "--yes"):
-            return tell(f"something is left (exit {code}); {DRYSTONE} show {run_['id']} tells what", code=code)
+    runs = [found for found in answer("runs", "--json")["runs"] if found["environment"] in names]
+    for id_ in [found["id"] for found in runs if found["status"] in UNDOABLE]:
+        if code := call("undo", id_, "--yes"):
+            return tell(f"something is left (exit {code}); {DRYSTONE} show {id_} tells what", code=code)
     if code := call("lab", "reap"):
         return code
     return tell("nothing of the demo is left")
@@ -102,10 +101,5 @@ def tell(*lines: str, code: int = 0) -> int:
     return code
 
 
-def arguments(argv: Sequence[str]) -> str:
-    """The one argument, or the empty string."""
-    return argv[1] if len(argv) == 2 else ""
-
-
 if __name__ == "__main__":
-    sys.exit(main(arguments(sys.argv)))
+    sys.exit(main(sys.argv))
