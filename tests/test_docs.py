@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +40,17 @@ def test_generated_parts_are_up_to_date(page: Path, generator: ModuleType):
 def test_links_lead_somewhere(page: Path):
     targets = [target for target in LINK.findall(page.read_text()) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_plans_on_a_page_compile(page: Path, tmp_path: Path):
+    plans = re.findall(r"^```yaml\n(drystone: 1\n.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    files = [tmp_path / f"{number}.yaml" for number in range(len(plans))]
+    for file, text in zip(files, plans, strict=True):
+        file.write_text(text)
+    validate = [Path(sys.executable).with_name("drystone"), "validate", *files]
+    result = subprocess.run(validate, cwd=ROOT, capture_output=True, text=True, check=False) if files else None
+    assert result is None or result.returncode == 0, result.stderr
 
 
 def test_every_page_can_be_reached_from_the_index():

@@ -5,9 +5,14 @@ between is made from the source, so that it cannot say anything else than the so
 """
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from drystone.core import states
 
@@ -28,7 +33,13 @@ def main() -> None:
 
 def with_parts(text: str) -> str:
     """The page's text with every generated part made anew. Raises KeyError for a part that nobody makes."""
-    return PART.sub(lambda found: f"{found['name']}{found['open']}{PARTS[found['name']]()}\n", text)
+    return PART.sub(lambda found: f"{found['name']}{found['open']}{part(found['name'])}\n", text)
+
+
+def part(name: str) -> str:
+    """One generated part; `kind.NAME` is the config of that kind."""
+    family, _, member = name.partition(".")
+    return kind_config(member) if family == "kind" else PARTS[name]()
 
 
 def run_states() -> str:
@@ -66,10 +77,101 @@ def members(module: Path, name: str) -> Iterator[tuple[str, str]]:
                 yield value, ""
 
 
+def commands() -> str:
+    """The help of every command, under a heading for each."""
+    from drystone.cli.main import app
+
+    return "\n\n".join(command_help(("drystone",), typer.main.get_command(app)))
+
+
+def command_help(path: tuple[str, ...], command: Any) -> Iterator[str]:
+    """A heading and the help text of a command, then those of its subcommands."""
+    context = command.context_class(command, info_name=" ".join(path), terminal_width=HELP_WIDTH)
+    context.max_content_width = HELP_WIDTH
+    help_text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    yield f"## `{' '.join(path)}`\n\n```text\n{help_text}\n```"
+    for name, child in sorted(getattr(command, "commands", {}).items()):
+        yield from command_help((*path, name), child)
+
+
+def kind_config(name: str) -> str:
+    """The keys of a kind's config, and those of the maps in it."""
+    point = entry_points(group="drystone.kinds")[name]
+    schema = point.load().Config.model_json_schema()
+    tables = [config_table(schema)]
+    for title, nested in sorted(schema.get("$defs", {}).items()):
+        if "properties" in nested:
+            tables.append(f"A *{spoken(title)}* is a map:\n\n{config_table(nested)}")
+    return "\n\n".join(tables)
+
+
+def config_table(schema: Mapping[str, Any]) -> str:
+    """One row a key."""
+    rows = []
+    for key, field in schema["properties"].items():
+        default = "required" if key in schema.get("required", ()) else shown_default(field.get("default"))
+        rows.append(f"| `{key}` | {type_of(field)} | {default} | {described(field)} |")
+    return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def described(field: Mapping[str, Any]) -> str:
+    """What a key means; a bar would end the table's cell."""
+    return str(field.get("description", "")).replace("|", "\\|")
+
+
+def type_of(schema: Mapping[str, Any]) -> str:
+    """A JSON Schema in two or three words."""
+    match schema:
+        case {"$ref": str(ref)}:
+            return f"*{spoken(ref.rsplit('/', 1)[-1])}*"
+        case {"enum": list(values)}:
+            return ", ".join(f"`{value}`" for value in values)
+        case {"const": value}:
+            return f"`{value}`"
+        case {"anyOf": list(choices)} | {"oneOf": list(choices)}:
+            return " or ".join(dict.fromkeys(type_of(choice) for choice in choices if choice.get("type") != "null"))
+        case {"type": "array", "items": Mapping() as items} if type_of(items) != "anything":
+            return f"list of {plural(type_of(items))}"
+        case {"type": "object", "additionalProperties": Mapping() as items} if type_of(items) != "anything":
+            return f"map to {type_of(items)}"
+        case {"type": ["string", *_]}:
+            # A number or a truth value is taken as the text that it is written as.
+            return "text"
+        case {"type": str(name)}:
+            return TYPES[name]
+    return "anything"
+
+
+def plural(words: str) -> str:
+    """Of a type's name; a choice or a title stays as it is."""
+    return f"{words}s" if words in TYPES.values() and not words.startswith("`") else words
+
+
+def shown_default(value: Any) -> str:
+    """A default as a plan would write it."""
+    return "" if value in (None, [], {}, "") else f"`{json.dumps(value)}`"
+
+
+def spoken(title: str) -> str:
+    """`UploadFile` as people say it: upload file."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).removesuffix(" Config").lower()
+
+
+HELP_WIDTH = 110
+TYPES = {
+    "array": "list",
+    "object": "map",
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "`true` or `false`",
+    "null": "nothing",
+}
 PARTS: Mapping[str, Callable[[], str]] = {
     "run-states": run_states,
     "task-states": task_states,
     "event-types": event_types,
+    "commands": commands,
 }
 
 if __name__ == "__main__":
