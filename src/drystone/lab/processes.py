@@ -80,17 +80,24 @@ def _signal(pid: int, number: signal.Signals) -> None:
         pass
 
 
-def own_pids() -> Iterator[int]:
-    """Processes whose user is ours, without this one."""
-    me, uid = os.getpid(), os.geteuid()
+def with_descendants(pids: set[int]) -> set[int]:
+    """The processes and all that come from them, without this one and what it comes from."""
+    parents = {pid: parent for pid in all_pids() if (parent := _parent(pid)) is not None}
+    found = set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    ours = os.getpid()
+    while ours in parents:
+        found.discard(ours)
+        ours = parents[ours]
+    return found
+
+
+def all_pids() -> Iterator[int]:
+    """Every process of this pid namespace that runs; zombies do not."""
     for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == me:
-            continue
-        try:
-            if entry.stat().st_uid == uid and _start_time(int(entry.name)) is not None:
-                yield int(entry.name)
-        except FileNotFoundError:
-            continue
+        if entry.name.isdigit() and _start_time(int(entry.name)) is not None:
+            yield int(entry.name)
 
 
 def read_proc(pid: int, name: str) -> bytes:
@@ -102,9 +109,15 @@ def read_proc(pid: int, name: str) -> bytes:
 
 
 def _start_time(pid: int) -> int | None:
-    stat = read_proc(pid, "stat")
-    if not stat:
-        return None
+    fields = _stat(pid)
+    return None if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _parent(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def _stat(pid: int) -> list[bytes]:
     # The command name, in parentheses, may itself hold blanks and parentheses.
-    fields = stat.rpartition(b")")[2].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    return read_proc(pid, "stat").rpartition(b")")[2].split()

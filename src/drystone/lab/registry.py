@@ -222,7 +222,9 @@ class Registry:
 
 def parse_vm_id(text: str) -> tuple[str, str]:
     """Network and name of a VM's id. Raises LabError when it is none."""
-    return _split_id(text, "VM", "network/name")
+    network, name = _split_id(text, "VM", "network/name")
+    addresses.check_name("VM", name)
+    return network, name
 
 
 def parse_subnet_id(text: str) -> tuple[str, str]:
