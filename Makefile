@@ -29,7 +29,7 @@ demo-down: setup
 
 test:
 	@sh tools/setup.sh postgresql
-	$(bin)/python -m pytest -n 2
+	$(bin)/python -m pytest -n 2 --dist loadfile
 
 check: setup
 	$(bin)/ruff check
