@@ -57,6 +57,22 @@ class Secrets(Protocol):
         ...
 
 
+class Redactor(Protocol):
+    """Replaces secrets by *** in whatever is written or shown. Safe to use from several threads."""
+
+    def add(self, value: Any) -> None:
+        """From now on every text in this JSON value is a secret."""
+        ...
+
+    def text(self, text: str) -> str:
+        """The text without secrets."""
+        ...
+
+    def data(self, data: Any) -> Any:
+        """JSON data, each text in it without secrets."""
+        ...
+
+
 # ---- child processes --------------------------------------------------------------------------------------------------
 
 
@@ -194,8 +210,11 @@ class LockInfo:
 class Journal(Protocol):
     """Durable storage of runs. When `append` returns, the events survive kill -9 and power loss."""
 
-    def create(self, record: RunRecord, summary: RunSummary) -> None:
-        """A new run. Raises RefusedError when its token is taken by a run with other inputs (the hint names that run)."""
+    def create(self, record: RunRecord, summary: RunSummary, lock: LockInfo | None = None) -> None:
+        """A new run and, in the same transaction, the lock of its environment: neither is ever seen without the other.
+
+        Raises LockedError as `lock` does, and RefusedError when its token is taken by a run with other inputs (the hint names that run).
+        """
         ...
 
     def append(self, batches: Sequence[Batch]) -> None:
@@ -216,6 +235,10 @@ class Journal(Protocol):
 
     def by_token(self, token: str) -> RunRecord | None:
         """The run that was started with this idempotency token."""
+        ...
+
+    def summary(self, run: str) -> RunSummary:
+        """The projection of one run. Raises NotFoundError."""
         ...
 
     def summaries(self, *, plan: str | None = None, environment: str | None = None, limit: int = 50) -> Sequence[RunSummary]:

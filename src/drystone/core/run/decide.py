@@ -1,0 +1,260 @@
+"""State, now -> commands: what should happen next.
+
+An engine calls `decide`, writes down the events of the commands, folds them in, and asks again until there is nothing new; then it performs
+what has an effect. So every command here changes the state by its event, or is harmless when performed twice (`Cancel`, `Wake`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rpds import HashTrieMap
+
+from drystone.core import values
+from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
+from drystone.core.events import Event, EventType
+from drystone.core.plan import Fanout, OnFailure, Task
+from drystone.core.run.back import UNDOABLE, left_standing
+from drystone.core.run.forward import Verdict, ends_before, verdict
+from drystone.core.run.scope import scope_of
+from drystone.core.run.state import Cause, Instance, Run
+from drystone.core.states import RunStatus
+from drystone.errors import FailureClass
+
+
+def decide(run: Run, now: datetime) -> list[Command]:
+    """What to do now; empty when the run has ended or only waits for attempts in flight."""
+    match run.status:
+        case RunStatus.RUNNING | RunStatus.WAITING:
+            return _stop(run, now) if run.is_stopping else _forward(run, now)
+        case RunStatus.COMPENSATING:
+            return _back(run, now)
+        case _:
+            return []
+
+
+# ---- forward ----------------------------------------------------------------------------------------------------------
+
+
+def _forward(run: Run, now: datetime) -> list[Command]:
+    if (deadline := _deadline(run)) is not None and now >= deadline:
+        reason = f"the run's time of {run.graph.plan.timeout} is up"
+        data = {"by": "drystone", "reason": reason, "cause": Cause.TIMEOUT.value}
+        return [_record(run, now, EventType.RUN_CANCEL_REQUESTED, data=data)]
+    if run.forward.reached:
+        return [_condition(run, now, id_) for id_ in run.forward.reached]
+    index = run.forward
+    if index.remaining == 0 and not run.running:
+        return [_finish(run, now)]
+    room = run.max_parallel - len(run.running)
+    due = sorted((run.instances[id_].rank, id_) for id_ in _due(index.retrying, now))
+    chosen = heapq.merge(due, index.ready[: max(0, room)]) if due else index.ready[: max(0, room)]
+    commands: list[Command] = [_start(run, now, id_) for _, id_ in _take(chosen, room)]
+    moments = [at for at in index.retrying.values() if at > now]
+    return commands + _wake([*moments, deadline])
+
+
+def _take(items: Iterable[tuple[Any, str]], room: int) -> list[tuple[Any, str]]:
+    return [item for item, _ in zip(items, range(max(0, room)), strict=False)]
+
+
+def _due(waiting: HashTrieMap[str, datetime], now: datetime) -> list[str]:
+    return [id_ for id_, at in waiting.items() if at <= now]
+
+
+def _deadline(run: Run) -> datetime | None:
+    timeout = run.graph.plan.timeout
+    return run.started_at + timeout if timeout is not None and run.started_at is not None else None
+
+
+def _wake(moments: Iterable[datetime | None]) -> list[Command]:
+    known = [moment for moment in moments if moment is not None]
+    return [Wake(at=min(known))] if known else []
+
+
+def _start(run: Run, now: datetime, id_: str) -> Start:
+    instance = run.instances[id_]
+    task = run.task_of(instance)
+    number = len(instance.attempts) + 1
+    data = {"token": token_of(run, instance), "undo": instance.undo.mode.value, "log": log_of(run, instance, number)}
+    event = _event(run, now, EventType.TASK_STARTED, task=id_, attempt=number, data=data)
+    return Start(event=event, instance=id_, attempt=number, token=data["token"], timeout=task.timeout)
+
+
+def token_of(run: Run, instance: Instance) -> str:
+    """The idempotency token: the same for every attempt of an instance in a run (DESIGN §4.6)."""
+    return f"{run.id}:{instance.id}"
+
+
+def log_of(run: Run, instance: Instance, number: int, *, undo: bool = False) -> str:
+    """Where an attempt's log stands, relative to the project's .drystone folder."""
+    return f"runs/{run.id}/{folder_of(instance.id)}/{'undo-' if undo else ''}{number}/log"
+
+
+def folder_of(instance_id: str) -> str:
+    """An instance id as the name of a folder: what a file system might not like is written as %XX, and no two are alike."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.[]") else f"%{ord(c):02x}" for c in instance_id)
+
+
+# ---- conditions -------------------------------------------------------------------------------------------------------
+
+
+def _condition(run: Run, now: datetime, id_: str) -> Record:
+    """The edges of a task, or of an instance of a fan-out, are satisfied: does it go on?"""
+    instance = run.instances[id_]
+    task = run.task_of(instance)
+    is_task = id_ == task.name
+    if is_task and (record := _held_by_others(run, now, task)) is not None:
+        return record
+    try:
+        if task.when is not None and not (is_task and _looks_at_each(task)):
+            if not values.render(task.when, scope_of(run, instance)):
+                return _record(run, now, EventType.TASK_SKIPPED, task=id_, data={"reason": "its condition is false"})
+        if is_task and task.for_each is not None:
+            data = _expansion(task.for_each, values.render(task.for_each.items, scope_of(run, instance)))
+            return _record(run, now, EventType.TASK_EXPANDED, task=id_, data=data)
+    except (values.ExpressionError, ValueError) as error:
+        data = {"class": FailureClass.INVALID.value, "message": str(error), "changed": False, "final": True}
+        return _record(run, now, EventType.TASK_FAILED, task=id_, data=data)
+    return _record(run, now, EventType.TASK_READY, task=id_)
+
+
+def _held_by_others(run: Run, now: datetime, task: Task) -> Record | None:
+    match verdict(task.run_if, ends_before(run.graph, run.views, task.name)):
+        case Verdict.SKIP:
+            reason = "what it needs was skipped" if task.run_if.value != "any_failed" else "nothing it needs failed"
+            return _record(run, now, EventType.TASK_SKIPPED, task=task.name, data={"reason": reason})
+        case Verdict.BLOCK:
+            by = [need for need in run.graph.nodes[task.name].needs if run.views[need]["end"].value == "failed"]
+            return _record(run, now, EventType.TASK_BLOCKED, task=task.name, data={"by": by})
+        case Verdict.GO:
+            return None
+
+
+def _looks_at_each(task: Task) -> bool:
+    return task.for_each is not None and any(ref.root == "each" for ref in values.references(task.when))
+
+
+def _expansion(fanout: Fanout, items: Any) -> Mapping[str, Any]:
+    """Keys and values of the instances. Raises ValueError when `items` is nothing to fan out over."""
+    if isinstance(items, Mapping):
+        keys: list[Any] = list(items)
+        found: list[Any] = list(items.values())
+        if not all(isinstance(key, str) for key in keys):
+            raise ValueError("for_each: the keys of a map must be text")
+    elif isinstance(items, bool) or not isinstance(items, list | tuple | range | int):
+        raise ValueError(f'for_each: expected a list, a map or a number, got "{values.kind_of(items)}"')
+    elif isinstance(items, int):
+        if items < 0:
+            raise ValueError(f"for_each: {items} is below zero")
+        # Checked before the list is made: a wrong number must not fill the memory.
+        _check_size(fanout, items)
+        keys = found = list(range(items))
+    else:
+        keys, found = list(range(len(items))), list(items)
+    _check_size(fanout, len(keys))
+    return {"keys": keys, "values": found}
+
+
+def _check_size(fanout: Fanout, size: int) -> None:
+    if size > fanout.max_items:
+        raise ValueError(f"for_each: {size} items are more than max_items allows ({fanout.max_items})")
+
+
+# ---- the end ----------------------------------------------------------------------------------------------------------
+
+
+def _finish(run: Run, now: datetime) -> Record:
+    if run.fatal:
+        return _finished(run, now, RunStatus.FAILED)
+    try:
+        outputs = {name: values.render(value, scope_of(run)) for name, value in run.graph.plan.outputs.items()}
+    except values.ExpressionError as error:
+        return _finished(run, now, RunStatus.FAILED, message=f"the plan's outputs: {error}")
+    return _finished(run, now, RunStatus.SUCCEEDED, outputs=outputs)
+
+
+def _finished(run: Run, now: datetime, status: RunStatus, **data: Any) -> Record:
+    return _record(run, now, EventType.RUN_FINISHED, data={"status": status.value, "outputs": {}, "left": [], **data})
+
+
+def _stop(run: Run, now: datetime) -> list[Command]:
+    """No new starts. Attempts in flight are let finish, or ended: at once after a cancel, else when the grace is over."""
+    if run.forward.retrying:
+        return [_give_up(run, now, id_) for id_ in sorted(run.forward.retrying)]
+    if run.running:
+        if run.cancel_requested:
+            return [Cancel(instance=id_, reason=run.reason or "cancelled") for id_ in sorted(run.running)]
+        assert run.stopping_since is not None
+        if now < (end := run.stopping_since + run.finish_grace):
+            return [Wake(at=end)]
+        return [Cancel(instance=id_, reason="the run failed elsewhere") for id_ in sorted(run.running)]
+    cause = run.cause or Cause.FAILED
+    if run.graph.plan.on_failure is OnFailure.COMPENSATE and (cause is not Cause.CANCELLED or _has_to_undo(run)):
+        return [_record(run, now, EventType.RUN_COMPENSATING, data={"cause": cause.value})]
+    return [_finished(run, now, RunStatus.CANCELLED if cause is Cause.CANCELLED else RunStatus.FAILED)]
+
+
+def _give_up(run: Run, now: datetime, id_: str) -> Record:
+    message = "the run stopped before the next attempt"
+    if run.cancel_requested:
+        return _record(run, now, EventType.TASK_CANCELLED, task=id_, data={"message": message, "changed": True})
+    failure = run.instances[id_].failure
+    kind = failure.failure_class if failure else FailureClass.FAILED
+    data = {"class": kind.value, "message": message, "changed": True, "final": True}
+    return _record(run, now, EventType.TASK_FAILED, task=id_, data=data)
+
+
+def _has_to_undo(run: Run) -> bool:
+    return any(i.status in UNDOABLE and i.is_touched and i.undo.mode.value != "none" for i in run.instances.values())
+
+
+# ---- back -------------------------------------------------------------------------------------------------------------
+
+
+def _back(run: Run, now: datetime) -> list[Command]:
+    index = run.back
+    assert index is not None
+    if index.remaining == 0 and not run.running:
+        left = left_standing(list(run.in_order()))
+        status = RunStatus.COMPENSATION_FAILED if left else RunStatus.COMPENSATED
+        return [_record(run, now, EventType.RUN_FINISHED, data={"status": status.value, "outputs": {}, "left": list(left)})]
+    room = max(0, run.max_parallel - len(run.running))
+    chosen = (sorted(_due(index.retrying, now)) + list(index.ready))[:room]
+    commands: list[Command] = [_start_undo(run, now, id_) for id_ in chosen]
+    return commands + _wake(at for at in index.retrying.values() if at > now)
+
+
+def _start_undo(run: Run, now: datetime, id_: str) -> StartUndo:
+    instance = run.instances[id_]
+    task = run.task_of(instance)
+    number = len(instance.undo.attempts) + 1
+    log = log_of(run, instance, number, undo=True)
+    data = {"token": f"{token_of(run, instance)}:undo", "mode": instance.undo.mode.value, "log": log}
+    event = _event(run, now, EventType.UNDO_STARTED, task=id_, attempt=number, data=data)
+    timeout = task.undo.timeout if task.undo.timeout is not None else task.timeout
+    return StartUndo(event=event, instance=id_, attempt=number, token=data["token"], timeout=timeout)
+
+
+# ---- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _event(
+    run: Run,
+    now: datetime,
+    type_: EventType,
+    *,
+    task: str | None = None,
+    attempt: int | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> Event:
+    return Event(type=type_, at=now, run=run.id, task=task, attempt=attempt, data=data or {})
+
+
+def _record(
+    run: Run, now: datetime, type_: EventType, *, task: str | None = None, data: Mapping[str, Any] | None = None
+) -> Record:
+    return Record(event=_event(run, now, type_, task=task, data=data))

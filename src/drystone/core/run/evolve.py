@@ -1,0 +1,418 @@
+"""Event -> new state. One handler for each type of event; a batch shares one draft.
+
+The handlers only fold: what follows from a change is found here (a task is reached, a queue moves up), what should be *done* about it
+is `decide`'s. Unknown types are passed over, so that an older drystone can show the run of a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from rpds import HashTrieMap
+
+from drystone.core.events import Event, EventType
+from drystone.core.graph import Graph, Node
+from drystone.core.run import back, forward
+from drystone.core.run.state import (
+    Attempt,
+    AttemptStatus,
+    Cause,
+    Failure,
+    Forward,
+    Instance,
+    Run,
+    UndoState,
+    UndoStatus,
+)
+from drystone.core.states import RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
+from drystone.errors import FailureClass
+
+
+class Draft:
+    """A run being changed: plain attributes in place of frozen ones, until `finish`."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.instances, self.expansions = run.instances, run.expansions
+        self.views, self.running = run.views, run.running
+        self.fatal, self.stopping_since = run.fatal, run.stopping_since
+        self.now = run.created_at
+        self.fields: dict[str, Any] = {}
+        index = run.forward
+        self.open, self.unsettled, self.failures = index.open, index.unsettled, index.failures
+        self.held, self.retrying, self.remaining = index.held, index.retrying, index.remaining
+        self.reached = list(index.reached)
+        self.ready: list[tuple[tuple[int, ...], str]] = []
+        self.base_ready = index.ready
+        self.gone: set[str] = set()
+        self.left_reached: set[str] = set()
+        way_back = run.back
+        self.back_left: HashTrieMap[str, int] | None = way_back.left if way_back else None
+        self.back_open = way_back.open if way_back else HashTrieMap()
+        self.back_stands: HashTrieMap[str, str] = way_back.stands if way_back else HashTrieMap()
+        self.back_retrying: HashTrieMap[str, datetime] = way_back.retrying if way_back else HashTrieMap()
+        self.back_remaining = way_back.remaining if way_back else 0
+        self.back_ready: list[str] = []
+        self.back_rebuilt = False
+
+    def changed(self, instance: Instance, **fields: Any) -> Instance:
+        """The instance with other fields; not yet put back."""
+        return replace(instance, **fields)
+
+    def put(self, instance: Instance, **fields: Any) -> Instance:
+        """Changes an instance and keeps it."""
+        new = replace(instance, **fields)
+        self.instances = self.instances.insert(new.id, new)
+        return new
+
+    def set(self, instance: Instance, status: TaskStatus, **fields: Any) -> Instance:
+        """Changes an instance's status, which the table of transitions must allow."""
+        assert (instance.status, status) in TASK_TRANSITIONS, f"{instance.id}: {instance.status} -> {status}"
+        return self.put(instance, status=status, **fields)
+
+    def undo(self, instance: Instance, **fields: Any) -> Instance:
+        """Changes the way back of an instance."""
+        return self.put(self.instances[instance.id], undo=replace(self.instances[instance.id].undo, **fields))
+
+    def set_run(self, status: RunStatus, **fields: Any) -> None:
+        """Changes the run's status, which the table of transitions must allow."""
+        current = self.fields.get("status", self.run.status)
+        if current is not status:
+            assert (current, status) in RUN_TRANSITIONS, f"{self.run.id}: {current} -> {status}"
+        self.fields.update(status=status, **fields)
+
+    def finish(self) -> Run:
+        """The new state."""
+        return replace(
+            self.run,
+            instances=self.instances,
+            expansions=self.expansions,
+            views=self.views,
+            running=self.running,
+            fatal=self.fatal,
+            stopping_since=self.stopping_since,
+            forward=forward.index_of(self, self.base_ready),
+            back=back.index_of(self, self.run.back),
+            **self.fields,
+        )
+
+
+def new_run(
+    *, id: str, graph: Graph, inputs: Mapping[str, Any], environment: str | None, created_at: datetime
+) -> Run:
+    """A run nobody has started: every task pending, what needs nothing ready."""
+    instances = {name: _fresh(index, name, node) for index, (name, node) in enumerate(graph.nodes.items())}
+    empty = Forward(
+        open=HashTrieMap(),
+        unsettled=HashTrieMap(),
+        failures=HashTrieMap(),
+        reached=(),
+        ready=(),
+        held=HashTrieMap(),
+        retrying=HashTrieMap(),
+        remaining=0,
+    )
+    draft = Draft(
+        Run(
+            id=id,
+            graph=graph,
+            inputs=inputs,
+            environment=environment,
+            created_at=created_at,
+            instances=HashTrieMap(instances),
+            expansions=HashTrieMap({name: (name,) for name in graph.nodes}),
+            forward=empty,
+        )
+    )
+    forward.build(draft)
+    return draft.finish()
+
+
+def _fresh(index: int, name: str, node: Node) -> Instance:
+    rank = (-node.height, -node.task.priority, index)
+    undo = UndoState(mode=node.task.undo.mode)
+    return Instance(id=name, task=name, kind=node.task.body.kind, rank=rank, undo=undo)
+
+
+def evolve(run: Run, *events: Event) -> Run:
+    """The run after these events. Events that were folded in before (by `seq`) are passed over."""
+    draft = Draft(run)
+    seq = run.seq
+    for event in events:
+        if 0 < event.seq <= seq:
+            continue
+        seq = max(seq, event.seq)
+        draft.now = event.at
+        if (handler := HANDLERS.get(event.type)) is not None:
+            handler(draft, event)
+    draft.fields["seq"] = seq
+    return draft.finish()
+
+
+# ---- the run ----------------------------------------------------------------------------------------------------------
+
+
+def _run_started(draft: Draft, event: Event) -> None:
+    fields: dict[str, Any] = {"max_parallel": event.data.get("max_parallel", draft.run.max_parallel)}
+    if "finish_grace" in event.data:
+        fields["finish_grace"] = timedelta(seconds=event.data["finish_grace"])
+    if draft.run.status is RunStatus.QUEUED:
+        draft.set_run(RunStatus.RUNNING, started_at=event.at)
+    draft.fields.update(fields)
+
+
+def _run_resumed(draft: Draft, event: Event) -> None:
+    draft.set_run(RunStatus.RUNNING, cause=None, reason="", cancel_requested=False, finished_at=None, left=())
+    draft.fatal, draft.stopping_since, draft.back_left = (), None, None
+    for id_ in event.data["reset"]:
+        instance = draft.instances[id_]
+        undo = UndoState(mode=instance.undo.mode)
+        draft.set(instance, TaskStatus.PENDING, reason="", retry_at=None, budget=len(instance.attempts), undo=undo)
+    draft.base_ready, draft.gone, draft.left_reached = (), set(), set()
+    forward.build(draft)
+
+
+def _cancel_requested(draft: Draft, event: Event) -> None:
+    if draft.run.cancel_requested or draft.fields.get("cancel_requested"):
+        return
+    cause = Cause.FAILED if draft.fatal else Cause(event.data.get("cause", Cause.CANCELLED))
+    reason = event.data.get("reason", "")
+    draft.fields.update(cancel_requested=True, cause=draft.run.cause or cause, reason=reason)
+    draft.stopping_since = draft.stopping_since or event.at
+
+
+def _compensating(draft: Draft, event: Event) -> None:
+    _end_pending(draft)
+    cause = Cause(event.data["cause"])
+    draft.set_run(RunStatus.COMPENSATING, cause=draft.run.cause or cause, finished_at=None, left=())
+    draft.back_rebuilt, draft.back_stands, draft.back_retrying = True, HashTrieMap(), HashTrieMap()
+    back.begin(draft)
+
+
+def _finished(draft: Draft, event: Event) -> None:
+    status = RunStatus(event.data["status"])
+    if status in (RunStatus.FAILED, RunStatus.CANCELLED):
+        _end_pending(draft)
+        cause = Cause.FAILED if status is RunStatus.FAILED else Cause.CANCELLED
+        draft.fields.setdefault("cause", draft.run.cause or cause)
+    left = tuple(event.data.get("left", ()))
+    draft.set_run(status, finished_at=event.at, outputs=event.data.get("outputs", {}), left=left)
+
+
+def _end_pending(draft: Draft) -> None:
+    """What has not started never will: it is blocked when something before it failed, else cancelled."""
+    failed: set[str] = set()
+    ends = (TaskStatus.FAILED, TaskStatus.BLOCKED)
+    for name, node in draft.run.graph.nodes.items():
+        blocked = any(need in failed for need in node.needs)
+        for id_ in draft.expansions[name]:
+            instance = draft.instances[id_]
+            if instance.status is TaskStatus.PENDING and blocked:
+                instance = draft.set(instance, TaskStatus.BLOCKED, reason="what it needs failed")
+            elif instance.status is TaskStatus.PENDING:
+                instance = draft.set(instance, TaskStatus.CANCELLED, reason="the run ended before it started")
+            if instance.status in ends and not node.task.allow_failure:
+                failed.add(name)
+    draft.base_ready, draft.ready, draft.reached = (), [], []
+    draft.held = HashTrieMap()
+
+
+# ---- the way forward --------------------------------------------------------------------------------------------------
+
+
+def _expanded(draft: Draft, event: Event) -> None:
+    assert event.task is not None
+    draft.left_reached.add(event.task)
+    forward.expand(draft, event.task, list(event.data["keys"]), list(event.data["values"]))
+
+
+def _ready(draft: Draft, event: Event) -> None:
+    instance = _of(draft, event)
+    draft.left_reached.add(instance.id)
+    draft.ready.append((instance.rank, instance.id))
+
+
+def _started(draft: Draft, event: Event) -> None:
+    instance = _of(draft, event)
+    number = event.attempt or 1
+    attempt = Attempt(number=number, status=AttemptStatus.RUNNING, started_at=event.at, log=event.data.get("log"))
+    draft.set(instance, TaskStatus.RUNNING, attempts=(*instance.attempts, attempt), retry_at=None)
+    draft.running = draft.running.insert(instance.id, number)
+    draft.retrying = draft.retrying.discard(instance.id)
+    draft.gone.add(instance.id)
+
+
+def _succeeded(draft: Draft, event: Event) -> None:
+    instance = _end_attempt(draft, event, AttemptStatus.SUCCEEDED)
+    data = event.data
+    instance = draft.set(
+        instance, TaskStatus.SUCCEEDED, outputs=data["outputs"], result=data["result"], changed=instance.is_touched
+    )
+    forward.settle_instance(draft, instance)
+
+
+def _failed(draft: Draft, event: Event) -> None:
+    instance = _of(draft, event)
+    if event.attempt is None:
+        # An expression failed before anything could start, or the run stops before the next try.
+        draft.left_reached.add(instance.id)
+        draft.retrying = draft.retrying.discard(instance.id)
+        instance = draft.set(instance, TaskStatus.FAILED, retry_at=None, reason=event.data["message"])
+        forward.settle_instance(draft, instance)
+        return
+    instance = _end_attempt(draft, event, AttemptStatus.FAILED)
+    if event.data["final"]:
+        forward.settle_instance(draft, draft.set(instance, TaskStatus.FAILED, changed=instance.is_touched))
+
+
+def _retrying(draft: Draft, event: Event) -> None:
+    instance = _of(draft, event)
+    retry_at = datetime.fromisoformat(event.data["retry_at"])
+    draft.set(instance, TaskStatus.RETRYING, retry_at=retry_at)
+    draft.retrying = draft.retrying.insert(instance.id, retry_at)
+
+
+def _lost(draft: Draft, event: Event) -> None:
+    instance = _end_attempt(draft, event, AttemptStatus.LOST)
+    draft.set(instance, TaskStatus.RETRYING, retry_at=event.at, budget=instance.budget + 1)
+    draft.retrying = draft.retrying.insert(instance.id, event.at)
+
+
+def _cancelled(draft: Draft, event: Event) -> None:
+    if event.attempt is None:
+        # A retry that will not come.
+        instance = _of(draft, event)
+        draft.retrying = draft.retrying.discard(instance.id)
+        instance = draft.set(instance, TaskStatus.CANCELLED, retry_at=None, reason=event.data["message"])
+    else:
+        instance = _end_attempt(draft, event, AttemptStatus.CANCELLED)
+        instance = draft.set(instance, TaskStatus.CANCELLED, changed=instance.is_touched)
+    forward.settle_instance(draft, instance)
+
+
+def _skipped(draft: Draft, event: Event) -> None:
+    _settle_unstarted(draft, event, TaskStatus.SKIPPED, event.data["reason"])
+
+
+def _blocked(draft: Draft, event: Event) -> None:
+    _settle_unstarted(draft, event, TaskStatus.BLOCKED, f"needs {', '.join(event.data['by'])}")
+
+
+def _settle_unstarted(draft: Draft, event: Event, status: TaskStatus, reason: str) -> None:
+    instance = _of(draft, event)
+    draft.left_reached.add(instance.id)
+    forward.settle_instance(draft, draft.set(instance, status, reason=reason))
+
+
+# ---- the way back -----------------------------------------------------------------------------------------------------
+
+
+def _undo_started(draft: Draft, event: Event) -> None:
+    instance = _of(draft, event)
+    number = event.attempt or 1
+    attempt = Attempt(number=number, status=AttemptStatus.RUNNING, started_at=event.at, log=event.data.get("log"))
+    if instance.status is not TaskStatus.UNDOING:
+        draft.set(instance, TaskStatus.UNDOING)
+    draft.undo(
+        instance, status=UndoStatus.RUNNING, attempts=(*instance.undo.attempts, attempt), retry_at=None, reason=""
+    )
+    draft.running = draft.running.insert(instance.id, number)
+    draft.back_retrying = draft.back_retrying.discard(instance.id)
+    draft.gone.add(instance.id)
+
+
+def _undo_succeeded(draft: Draft, event: Event) -> None:
+    instance = _end_undo(draft, event, AttemptStatus.SUCCEEDED)
+    instance = draft.undo(draft.set(instance, TaskStatus.UNDONE), status=UndoStatus.SUCCEEDED)
+    back.pass_instance(draft, instance)
+
+
+def _undo_failed(draft: Draft, event: Event) -> None:
+    instance = _end_undo(draft, event, AttemptStatus.FAILED)
+    if event.data["final"]:
+        reason = event.data["message"]
+        instance = draft.undo(draft.set(instance, TaskStatus.UNDO_FAILED), status=UndoStatus.FAILED, reason=reason)
+        back.pass_instance(draft, instance)
+
+
+def _undo_retrying(draft: Draft, event: Event) -> None:
+    retry_at = datetime.fromisoformat(event.data["retry_at"])
+    _undo_again(draft, _of(draft, event), retry_at)
+
+
+def _undo_lost(draft: Draft, event: Event) -> None:
+    _undo_again(draft, _end_undo(draft, event, AttemptStatus.LOST), event.at)
+
+
+def _undo_again(draft: Draft, instance: Instance, retry_at: datetime) -> None:
+    draft.undo(instance, status=UndoStatus.RETRYING, retry_at=retry_at)
+    draft.back_retrying = draft.back_retrying.insert(instance.id, retry_at)
+
+
+# ---- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _of(draft: Draft, event: Event) -> Instance:
+    assert event.task is not None
+    return draft.instances[event.task]
+
+
+def _end_attempt(draft: Draft, event: Event, status: AttemptStatus) -> Instance:
+    instance = _of(draft, event)
+    ended = _ended(instance.attempts[-1], event, status)
+    draft.running = draft.running.discard(instance.id)
+    return draft.put(instance, attempts=(*instance.attempts[:-1], ended))
+
+
+def _end_undo(draft: Draft, event: Event, status: AttemptStatus) -> Instance:
+    instance = _of(draft, event)
+    ended = _ended(instance.undo.attempts[-1], event, status)
+    draft.running = draft.running.discard(instance.id)
+    return draft.undo(instance, attempts=(*instance.undo.attempts[:-1], ended))
+
+
+def _ended(attempt: Attempt, event: Event, status: AttemptStatus) -> Attempt:
+    data = event.data
+    failure = None
+    if status is not AttemptStatus.SUCCEEDED:
+        failure = Failure(
+            failure_class=FailureClass(data.get("class", "crashed" if status is AttemptStatus.LOST else "cancelled")),
+            message=data.get("message", ""),
+            detail=data.get("detail", ""),
+            hint=data.get("hint", ""),
+        )
+    return replace(
+        attempt,
+        status=status,
+        finished_at=event.at,
+        failure=failure,
+        changed=data.get("changed", True),
+        log=data.get("log", attempt.log),
+    )
+
+
+HANDLERS: Mapping[EventType, Callable[[Draft, Event], None]] = {
+    EventType.RUN_STARTED: _run_started,
+    EventType.RUN_RESUMED: _run_resumed,
+    EventType.RUN_CANCEL_REQUESTED: _cancel_requested,
+    EventType.RUN_COMPENSATING: _compensating,
+    EventType.RUN_FINISHED: _finished,
+    EventType.TASK_EXPANDED: _expanded,
+    EventType.TASK_READY: _ready,
+    EventType.TASK_STARTED: _started,
+    EventType.TASK_SUCCEEDED: _succeeded,
+    EventType.TASK_FAILED: _failed,
+    EventType.TASK_RETRYING: _retrying,
+    EventType.TASK_LOST: _lost,
+    EventType.TASK_CANCELLED: _cancelled,
+    EventType.TASK_SKIPPED: _skipped,
+    EventType.TASK_BLOCKED: _blocked,
+    EventType.UNDO_STARTED: _undo_started,
+    EventType.UNDO_SUCCEEDED: _undo_succeeded,
+    EventType.UNDO_FAILED: _undo_failed,
+    EventType.UNDO_RETRYING: _undo_retrying,
+    EventType.UNDO_LOST: _undo_lost,
+}

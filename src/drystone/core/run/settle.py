@@ -1,0 +1,124 @@
+"""What an attempt gave -> the events that say so, with the decision about another try already made.
+
+Called by engines when an attempt ends; `jitter` is drawn by them so that a replay is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from drystone.core.events import Event, EventType
+from drystone.core.retry import RetryPolicy, next_delay
+from drystone.core.run.state import AttemptStatus, Failure, Instance, Run
+from drystone.errors import FailureClass
+
+
+def succeeded(
+    run: Run, id_: str, now: datetime, *, outputs: Any, result: Mapping[str, Any], changed: bool, log: str | None = None
+) -> list[Event]:
+    """The attempt in flight did what it should."""
+    data = {"outputs": outputs, "result": result, "changed": changed, **_log(log)}
+    return [_event(run, id_, now, EventType.TASK_SUCCEEDED, data)]
+
+
+def failed(
+    run: Run,
+    id_: str,
+    now: datetime,
+    failure: Failure,
+    *,
+    jitter: float,
+    changed: bool = True,
+    retry_in: timedelta | None = None,
+    log: str | None = None,
+) -> list[Event]:
+    """The attempt in flight did not succeed: `task.cancelled`, or `task.failed` and, when it is tried again, `task.retrying`."""
+    instance = run.instances[id_]
+    data = {**failure.to_json(), "changed": changed, **_log(log)}
+    if failure.failure_class is FailureClass.CANCELLED:
+        return [_event(run, id_, now, EventType.TASK_CANCELLED, data)]
+    tried = len(instance.attempts) - instance.budget
+    wait = None if run.is_stopping else _wait(run.task_of(instance).retry, failure, tried, jitter, retry_in)
+    events = [_event(run, id_, now, EventType.TASK_FAILED, {**data, "final": wait is None})]
+    if wait is not None:
+        events.append(_event(run, id_, now, EventType.TASK_RETRYING, {"retry_at": (now + wait).isoformat()}))
+    return events
+
+
+def lost(run: Run, id_: str, now: datetime, *, idempotent: bool) -> list[Event]:
+    """The process died with the attempt in flight (DESIGN §4.3): tried again when it may be, else it is for a person."""
+    if idempotent:
+        message = "drystone died during this attempt; it is made again"
+        return [_event(run, id_, now, EventType.TASK_LOST, {"message": message, "changed": True})]
+    failure = Failure(
+        failure_class=FailureClass.CRASHED,
+        message="drystone died during this attempt, and whether it took effect is not known",
+        hint="look at what it should have done; then resume the run to make it again, or undo the run",
+        permanent=True,
+    )
+    return failed(run, id_, now, failure, jitter=0.0)
+
+
+def finished_undo(
+    run: Run, id_: str, now: datetime, *, result: Mapping[str, Any], changed: bool, log: str | None = None
+) -> list[Event]:
+    """The undo in flight did what it should."""
+    return [_event(run, id_, now, EventType.UNDO_SUCCEEDED, {"result": result, "changed": changed, **_log(log)}, undo=True)]
+
+
+def undo_failed(
+    run: Run,
+    id_: str,
+    now: datetime,
+    failure: Failure,
+    *,
+    jitter: float,
+    retry_in: timedelta | None = None,
+    log: str | None = None,
+) -> list[Event]:
+    """The undo in flight did not succeed: `undo.failed` and, when it is tried again, `undo.retrying`."""
+    instance = run.instances[id_]
+    policy = run.task_of(instance).undo.retry
+    tried = _counted(instance)
+    wait = _wait(policy, failure, tried, jitter, retry_in)
+    data = {**failure.to_json(), "final": wait is None, **_log(log)}
+    events = [_event(run, id_, now, EventType.UNDO_FAILED, data, undo=True)]
+    if wait is not None:
+        retry_at = (now + wait).isoformat()
+        events.append(_event(run, id_, now, EventType.UNDO_RETRYING, {"retry_at": retry_at}, undo=True))
+    return events
+
+
+def lost_undo(run: Run, id_: str, now: datetime) -> list[Event]:
+    """The process died with the undo in flight: an undo must stand being made again."""
+    message = "drystone died during this undo; it is made again"
+    return [_event(run, id_, now, EventType.UNDO_LOST, {"message": message}, undo=True)]
+
+
+def _counted(instance: Instance) -> int:
+    """Tries of this way back that count: neither lost ones nor those before a person asked to try again."""
+    attempts = [a for a in instance.undo.attempts if a.status is not AttemptStatus.LOST]
+    return max(1, len(attempts) - instance.undo.budget)
+
+
+def _wait(
+    policy: RetryPolicy, failure: Failure, tried: int, jitter: float, retry_in: timedelta | None
+) -> timedelta | None:
+    if failure.permanent or not policy.covers(failure.failure_class):
+        return None
+    wait = next_delay(policy, max(1, tried), jitter)
+    return None if wait is None else max(wait, retry_in or timedelta())
+
+
+def _log(log: str | None) -> dict[str, str]:
+    return {} if log is None else {"log": log}
+
+
+def _event(
+    run: Run, id_: str, now: datetime, type_: EventType, data: Mapping[str, Any], *, undo: bool = False
+) -> Event:
+    instance = run.instances[id_]
+    attempts = instance.undo.attempts if undo else instance.attempts
+    return Event(type=type_, at=now, run=run.id, task=id_, attempt=attempts[-1].number, data=data)

@@ -1,0 +1,230 @@
+"""What is known of a run: frozen values over persistent maps, so that a copy per event costs little at any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from rpds import HashTrieMap
+
+from drystone.core.graph import Graph
+from drystone.core.plan import OnFailure, Task, UndoMode, UndoWhen
+from drystone.core.states import RunStatus, TaskStatus
+from drystone.errors import FailureClass
+
+
+class AttemptStatus(StrEnum):
+    """How one try ended; LOST means that nobody saw its end."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class UndoStatus(StrEnum):
+    """Where the way back of an instance stands; LEFT is left standing on purpose or because what rests on it still stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    NOT_NEEDED = "not_needed"
+    LEFT = "left"
+
+
+class Cause(StrEnum):
+    """Why a run does not go forward any more."""
+
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    REQUESTED = "requested"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why an attempt did not succeed, as it is stored: no exception, no secrets."""
+
+    failure_class: FailureClass
+    message: str
+    detail: str = ""
+    hint: str = ""
+    permanent: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape that `drystone show --json` prints for an error of an attempt."""
+        return {"class": self.failure_class.value, "message": self.message, "detail": self.detail, "hint": self.hint}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One try. `log` is relative to the project's .drystone folder. `changed` says whether the world may be different now."""
+
+    number: int
+    status: AttemptStatus
+    started_at: datetime
+    finished_at: datetime | None = None
+    failure: Failure | None = None
+    log: str | None = None
+    changed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UndoState:
+    """The way back of an instance; `status` None means that nobody asked for it yet. `budget` as for an instance."""
+
+    mode: UndoMode
+    status: UndoStatus | None = None
+    attempts: tuple[Attempt, ...] = ()
+    retry_at: datetime | None = None
+    reason: str = ""
+    budget: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """A task, or one element of a fanned-out task.
+
+    key:      index or map key; None for a task without `for_each`, and for a fan-out that is not expanded yet.
+    rank:     smaller starts first.
+    budget:   attempts made before the last resume: they do not count against the retry policy.
+    """
+
+    id: str
+    task: str
+    kind: str
+    rank: tuple[int, ...]
+    undo: UndoState
+    key: int | str | None = None
+    value: Any = None
+    status: TaskStatus = TaskStatus.PENDING
+    attempts: tuple[Attempt, ...] = ()
+    outputs: Any = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    changed: bool = False
+    retry_at: datetime | None = None
+    reason: str = ""
+    budget: int = 0
+
+    @property
+    def failure(self) -> Failure | None:
+        """Of the last attempt."""
+        return self.attempts[-1].failure if self.attempts else None
+
+    @property
+    def is_touched(self) -> bool:
+        """True when an attempt may have changed the world."""
+        return any(attempt.changed for attempt in self.attempts)
+
+    def to_undo(self, when: UndoWhen) -> bool:
+        """True when there is something to take back (DESIGN §3, undo_when)."""
+        if when is UndoWhen.SUCCEEDED and self.status is not TaskStatus.SUCCEEDED:
+            return False
+        return self.is_touched
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forward:
+    """What may start: kept in step by `evolve`, so that `decide` never searches the graph.
+
+    open:      task -> tasks before it that have not settled.
+    unsettled: task -> its instances that have not settled.
+    failures:  task -> its instances that failed for good.
+    reached:   ids whose edges are satisfied and whose conditions nobody has looked at yet.
+    ready:     (rank, id), sorted: may start as soon as there is room.
+    held:      task -> instances that its `max_parallel` keeps back.
+    retrying:  id -> when it is tried again.
+    remaining: tasks that have not settled.
+    """
+
+    open: HashTrieMap[str, int]
+    unsettled: HashTrieMap[str, int]
+    failures: HashTrieMap[str, int]
+    reached: tuple[str, ...]
+    ready: tuple[tuple[tuple[int, ...], str], ...]
+    held: HashTrieMap[str, tuple[str, ...]]
+    retrying: HashTrieMap[str, datetime]
+    remaining: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Back:
+    """What may be undone: the mirror image of `Forward`.
+
+    open:      task -> tasks behind it that still have to be passed.
+    left:      task -> its instances that still have to be undone.
+    stands:    tasks on which something rests that could not be taken away.
+    """
+
+    open: HashTrieMap[str, int]
+    left: HashTrieMap[str, int]
+    stands: HashTrieMap[str, str]
+    ready: tuple[str, ...]
+    retrying: HashTrieMap[str, datetime]
+    remaining: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One execution of a plan. `instances` and `expansions` cover every task from the start; see `in_order`."""
+
+    id: str
+    graph: Graph
+    inputs: Mapping[str, Any]
+    environment: str | None
+    created_at: datetime
+    instances: HashTrieMap[str, Instance]
+    expansions: HashTrieMap[str, tuple[str, ...]]
+    forward: Forward
+    back: Back | None = None
+    views: HashTrieMap[str, Mapping[str, Any]] = field(default_factory=HashTrieMap)
+    running: HashTrieMap[str, int] = field(default_factory=HashTrieMap)
+    """Ids with an attempt in flight, on either way, and its number."""
+    status: RunStatus = RunStatus.QUEUED
+    cause: Cause | None = None
+    reason: str = ""
+    fatal: tuple[str, ...] = ()
+    """Instances whose failure the run does not tolerate, in the order in which they failed."""
+    stopping_since: datetime | None = None
+    cancel_requested: bool = False
+    max_parallel: int = 16
+    finish_grace: timedelta = timedelta(minutes=5)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
+    seq: int = 0
+    """Of the last event folded in."""
+
+    def in_order(self) -> Iterator[Instance]:
+        """Every instance, in the order of the graph."""
+        for name in self.graph.nodes:
+            for id_ in self.expansions[name]:
+                yield self.instances[id_]
+
+    def task_of(self, instance: Instance) -> Task:
+        """The plan's task of an instance."""
+        return self.graph.nodes[instance.task].task
+
+    @property
+    def is_stopping(self) -> bool:
+        """True when nothing new starts on the way forward."""
+        return self.cancel_requested or (bool(self.fatal) and self.graph.plan.on_failure is not OnFailure.CONTINUE)
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The failure that the run ended for, as `drystone show --json` prints it; None when it was not a failure."""
+        if self.fatal:
+            instance = self.instances[self.fatal[0]]
+            if (failure := instance.failure) is not None:
+                return {"task": instance.id, "class": failure.failure_class.value, "message": failure.message}
+            return {"task": instance.id, "class": FailureClass.INVALID.value, "message": instance.reason}
+        if self.cause in (Cause.CANCELLED, Cause.TIMEOUT):
+            return {"task": None, "class": self.cause.value, "message": self.reason}
+        return None

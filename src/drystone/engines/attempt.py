@@ -1,0 +1,202 @@
+"""One attempt from its config to its end: render, check, run the kind, and put what came of it into words that can be stored.
+
+Every engine performs attempts through `Performer.perform`, in a thread or in a worker process of its own. It never raises: whatever a
+kind does, the answer is an `Ended`.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from drystone.core import values
+from drystone.core.plan import Body, UndoMode
+from drystone.core.run import Failure, Instance, Run, scope_of
+from drystone.engines.context import AttemptContext, Control
+from drystone.engines.layout import Layout
+from drystone.engines.vault import Vault
+from drystone.errors import AttemptError, DrystoneError, FailureClass, PermanentError
+from drystone.plugin.api import Config, Kind, Outcome
+from drystone.plugin.registry import Registry
+from drystone.ports import Process
+
+MAX_OUTPUTS_BYTES = 1 << 20
+"""Outputs of one attempt: the store holds references, not data; larger things are artifacts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """An attempt to be made. `after_loss` is True when the attempt before it was lost: the kind looks at the world first."""
+
+    run: Run
+    instance: str
+    attempt: int
+    token: str
+    undo: bool
+    after_loss: bool
+    project: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How an attempt ended. `failure` None means success. Nothing here holds a secret in clear."""
+
+    outputs: Any = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    changed: bool = True
+    failure: Failure | None = None
+    retry_in: timedelta | None = None
+    has_log: bool = False
+
+
+class Performer:
+    """Makes attempts. One for each engine; `perform` is called from many threads at once."""
+
+    def __init__(self, *, registry: Registry, process: Process, layout: Layout, environ: Mapping[str, str]) -> None:
+        self._registry = registry
+        self._process = process
+        self._layout = layout
+        self._environ = dict(environ)
+
+    def is_inline(self, run: Run, id_: str, *, undo: bool) -> bool:
+        """True when the attempt never blocks, so that no thread is needed for it."""
+        body = _body(run, run.instances[id_], undo=undo)
+        try:
+            return self._registry.get(body.kind).is_inline(body.config)
+        except DrystoneError:
+            return False
+
+    def is_idempotent(self, run: Run, id_: str) -> bool:
+        """True when an attempt of unknown end may simply be made again."""
+        body = run.task_of(run.instances[id_]).body
+        return self._registry.get(body.kind).is_idempotent(body.config)
+
+    def perform(
+        self, job: Job, vault: Vault, control: Control, on_progress: Callable[[str, Mapping[str, Any]], None]
+    ) -> Ended:
+        """Makes the attempt, to its end."""
+        ctx = self._context(job, vault, control, on_progress)
+        try:
+            return self._attempt(job, vault, ctx)
+        except AttemptError as error:
+            return _ended_badly(error, ctx)
+        except values.ExpressionError as error:
+            return _ended_badly(PermanentError(FailureClass.INVALID, str(error), changed=False), ctx)
+        except DrystoneError as error:
+            wrapped = PermanentError(FailureClass.INVALID, error.message, changed=False, hint=error.hint)
+            return _ended_badly(wrapped, ctx)
+        except Exception as error:
+            for line in traceback.format_exc().splitlines():
+                ctx.log(line)
+            message = f"unexpected {type(error).__name__} in the kind: {error}"
+            return _ended_badly(PermanentError(FailureClass.CRASHED, message, hint="its traceback is in the log"), ctx)
+        finally:
+            ctx.close()
+
+    def _attempt(self, job: Job, vault: Vault, ctx: AttemptContext) -> Ended:
+        instance = job.run.instances[job.instance]
+        body = _body(job.run, instance, undo=job.undo)
+        kind = self._registry.get(body.kind)
+        config = _config(kind, body, _scope(job, instance, vault))
+        ctx.control.check()
+        auto = job.undo and instance.undo.mode is UndoMode.AUTO
+        if job.after_loss and (recover := getattr(kind, "recover", None)) is not None:
+            recover(ctx, config)
+        outcome = getattr(kind, "undo")(ctx, config) if auto else kind.run(ctx, config)  # noqa: B009
+        return _ended_well(outcome, kind, vault, ctx)
+
+    def _context(
+        self, job: Job, vault: Vault, control: Control, on_progress: Callable[[str, Mapping[str, Any]], None]
+    ) -> AttemptContext:
+        run, plan = job.run, job.run.graph.plan.name
+        marks = {
+            "DRYSTONE_RUN": run.id,
+            "DRYSTONE_TASK": job.instance,
+            "DRYSTONE_ATTEMPT": str(job.attempt),
+            "DRYSTONE_TOKEN": job.token,
+        }
+        return AttemptContext(
+            run_id=run.id,
+            plan=plan,
+            task=job.instance,
+            attempt=job.attempt,
+            token=job.token,
+            environment=run.environment or "",
+            project=job.project,
+            folder=self._layout.attempt(run.id, job.instance, job.attempt, undo=job.undo),
+            state_folder=self._layout.state(run.environment, plan, job.instance),
+            artifacts_folder=self._layout.artifacts(run.id),
+            environ={**self._environ, **marks},
+            control=control,
+            redactor=vault.redactor,
+            runner=self._process,
+            on_progress=on_progress,
+        )
+
+    def end_orphans(self, run: Run, id_: str, number: int, *, undo: bool) -> int:
+        """Ends the child processes that a dead drystone left in this attempt; how many there were."""
+        folder = self._layout.attempt(run.id, id_, number, undo=undo)
+        return sum(self._process.end_orphan(record) for record in sorted(folder.glob("process-*.json")))
+
+    def close(self) -> None:
+        """Lets the kinds let go of their daemons."""
+        self._registry.close()
+
+
+def _body(run: Run, instance: Instance, *, undo: bool) -> Body:
+    task = run.task_of(instance)
+    return task.undo.body if undo and task.undo.body is not None else task.body
+
+
+def _scope(job: Job, instance: Instance, vault: Vault) -> dict[str, Any]:
+    """What the expressions see, with real secrets: only this attempt, in memory, has them."""
+    run = job.run
+    names = {*run.graph.nodes[instance.task].needs, *((instance.task,) if job.undo else ())}
+    tasks = {name: vault.reveal_view(run.views[name]) for name in names if name in run.views}
+    inputs = vault.reveal(run.inputs)
+    return scope_of(run, instance, inputs=inputs, tasks=tasks, secrets=vault.names(), attempt=job.attempt)
+
+
+def _config(kind: Kind, body: Body, scope: Mapping[str, Any]) -> Config:
+    rendered = values.render(body.config, scope)
+    try:
+        return kind.Config.model_validate({} if rendered is None else rendered)
+    except ValidationError as error:
+        # Pydantic would print the value too, which may be a secret.
+        problems = [f"{'.'.join(map(str, item['loc'])) or body.kind}: {item['msg']}" for item in error.errors()]
+        message = f"{body.kind} cannot use this config: {'; '.join(problems)}"
+        raise PermanentError(FailureClass.INVALID, message, changed=False, hint=f"see {body.where}") from None
+
+
+def _ended_well(outcome: Outcome, kind: Kind, vault: Vault, ctx: AttemptContext) -> Ended:
+    outputs = vault.seal_outputs(outcome.outputs, outcome.sensitive)
+    try:
+        size = len(json.dumps(outputs, default=str))
+        json.dumps(outcome.result)
+    except (TypeError, ValueError) as error:
+        raise PermanentError(FailureClass.CRASHED, f'kind "{kind.name}" gave outputs that are not JSON: {error}') from error
+    if size > MAX_OUTPUTS_BYTES:
+        message = f"outputs of {size:,} bytes are more than the store takes ({MAX_OUTPUTS_BYTES:,})"
+        raise PermanentError(FailureClass.INVALID, message, hint="write them to a file and give its path")
+    result = vault.redactor.data(dict(outcome.result))
+    return Ended(outputs=outputs, result=result, changed=outcome.changed, has_log=ctx.has_log)
+
+
+def _ended_badly(error: AttemptError, ctx: AttemptContext) -> Ended:
+    clean = ctx.redactor.text
+    failure = Failure(
+        failure_class=error.failure_class,
+        message=clean(error.message),
+        detail=clean(error.detail),
+        hint=clean(error.hint),
+        permanent=error.permanent,
+    )
+    ctx.log(f"{error.failure_class.value}: {error.message}")
+    return Ended(failure=failure, changed=error.changed, retry_in=error.retry_in, has_log=True)

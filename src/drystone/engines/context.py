@@ -1,0 +1,245 @@
+"""What an attempt knows and may do: the `Context` that a kind is given, with log, workspace, deadline and child processes."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+from drystone.errors import CancelledError, FailureClass, PermanentError, TemporaryError
+from drystone.plugin.api import ProcessResult
+from drystone.ports import Clock, Process, ProcessEnd, ProcessSpec, Redactor
+
+MAX_PROGRESS = 2_000
+"""Progress events of one attempt: past these only the log goes on, so that a chatty tool cannot fill the store."""
+
+
+class Control:
+    """The engine's end of an attempt: tells it to end, and knows how much time it has."""
+
+    def __init__(self, clock: Clock, timeout: timedelta | None) -> None:
+        self._clock = clock
+        self._told = threading.Event()
+        self._deadline = None if timeout is None else clock.monotonic() + timeout.total_seconds()
+        self.timeout = timeout
+        self.reason = ""
+
+    def cancel(self, reason: str) -> None:
+        """Asks the attempt to end; harmless when repeated."""
+        if not self._told.is_set():
+            self.reason = reason
+            self._told.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True once `cancel` was called."""
+        return self._told.is_set()
+
+    @property
+    def remaining(self) -> timedelta | None:
+        """Time left, never negative; None without a limit."""
+        if self._deadline is None:
+            return None
+        return timedelta(seconds=max(0.0, self._deadline - self._clock.monotonic()))
+
+    @property
+    def should_end(self) -> bool:
+        """True when it was cancelled or its time is up."""
+        return self.is_cancelled or self.remaining == timedelta()
+
+    def check(self) -> None:
+        """Raises what `should_end` stands for."""
+        if self.is_cancelled:
+            raise CancelledError(self.reason or "cancelled")
+        if self.remaining == timedelta():
+            raise TemporaryError(FailureClass.TIMEOUT, f"no end after {self.timeout}", hint='give it more with "timeout"')
+
+    def wait(self, duration: timedelta) -> None:
+        """Sleeps in one piece, but no longer than the attempt may live."""
+        left = self.remaining
+        self._told.wait(min(duration, left).total_seconds() if left is not None else duration.total_seconds())
+        self.check()
+
+
+@dataclass(kw_only=True)
+class AttemptContext:
+    """Implements `plugin.api.Context`. Folders and the log come into being when they are first used."""
+
+    run_id: str
+    plan: str
+    task: str
+    attempt: int
+    token: str
+    environment: str
+    project: Path
+    folder: Path
+    state_folder: Path
+    artifacts_folder: Path
+    environ: Mapping[str, str]
+    control: Control
+    redactor: Redactor
+    runner: Process
+    on_progress: Callable[[str, Mapping[str, Any]], None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _log: TextIO | None = None
+    _emitted: int = 0
+    _processes: int = 0
+
+    @property
+    def workspace(self) -> Path:
+        """A fresh folder of this attempt."""
+        return _private(self.folder / "work")
+
+    @property
+    def state(self) -> Path:
+        """What the instance keeps between runs."""
+        return _private(self.state_folder)
+
+    @property
+    def artifacts(self) -> Path:
+        """The run's folder for files that people want to have."""
+        return _private(self.artifacts_folder)
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the attempt should end."""
+        return self.control.should_end
+
+    @property
+    def remaining(self) -> timedelta | None:
+        """Time left for this attempt."""
+        return self.control.remaining
+
+    def wait(self, duration: timedelta) -> None:
+        """Sleeps, unless the attempt should end."""
+        self.control.wait(duration)
+
+    def check(self) -> None:
+        """Raises when the attempt should end."""
+        self.control.check()
+
+    def log(self, line: str) -> None:
+        """Adds a line to the log, redacted; readers see it at once."""
+        self._write(self.redactor.text(line))
+
+    def _write(self, clean: str) -> None:
+        with self._lock:
+            if self._log is None:
+                _private(self.folder)
+                self._log = (self.folder / "log").open("a", encoding="utf-8", errors="replace", buffering=1)
+            self._log.write(clean + "\n")
+
+    @property
+    def has_log(self) -> bool:
+        """True when anything was logged."""
+        return self._log is not None
+
+    def emit(self, message: str, **data: Any) -> None:
+        """Tells progress to those who watch."""
+        self._emitted += 1
+        if self._emitted <= MAX_PROGRESS:
+            self.on_progress(self.redactor.text(message), self.redactor.data(data))
+
+    def redact(self, value: str) -> None:
+        """From now on `value` is a secret."""
+        self.redactor.add(value)
+
+    def path(self, relative: str) -> Path:
+        """A path of the config against the project root; it must exist."""
+        path = self.project / relative
+        if not path.exists():
+            raise PermanentError(
+                FailureClass.INVALID,
+                f'there is no "{relative}" in {self.project}',
+                changed=False,
+                hint="paths in a plan are relative to the project's root",
+            )
+        return path
+
+    def process(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        on_line: Callable[[str, str], None] | None = None,
+        log: bool = True,
+        grace: timedelta = timedelta(seconds=10),
+        timeout: timedelta | None = None,
+        keep_bytes: int = 1 << 20,
+        raw: bool = False,
+    ) -> ProcessResult:
+        """Runs a supervised child to its end; see `plugin.api.Context.process`."""
+        self.control.check()
+        self._processes += 1
+        kept = {"stdout": _Tail(keep_bytes), "stderr": _Tail(keep_bytes)}
+
+        def take(stream: str, line: str) -> None:
+            if on_line is not None:
+                on_line(stream, line)
+            clean = self.redactor.text(line)
+            kept[stream].add(line if raw else clean)
+            if log:
+                self._write(clean)
+
+        spec = ProcessSpec(
+            argv=list(argv),
+            cwd=cwd or self.workspace,
+            environ={**self.environ, **(env or {})},
+            stdin=stdin,
+            timeout=timeout,
+            grace=grace,
+            record=_private(self.folder) / f"process-{self._processes}.json",
+        )
+        end = self.runner.run(spec, take, lambda: self.control.should_end)
+        self._check_end(end, spec)
+        return ProcessResult(
+            exit_code=end.exit_code,
+            stdout=kept["stdout"].text(),
+            stderr=kept["stderr"].text(),
+            why=end.why,
+            duration=end.duration,
+        )
+
+    def _check_end(self, end: ProcessEnd, spec: ProcessSpec) -> None:
+        if end.why == "cancelled":
+            self.control.check()
+        if end.why == "timeout":
+            raise TemporaryError(FailureClass.TIMEOUT, f'"{Path(spec.argv[0]).name}" did not end within {spec.timeout}')
+
+    def close(self) -> None:
+        """Closes the log, and clears away a workspace that nothing was left in."""
+        with self._lock:
+            if self._log is not None:
+                self._log.close()
+        work = self.folder / "work"
+        if work.is_dir() and not any(work.iterdir()):
+            work.rmdir()
+
+
+class _Tail:
+    """The last lines of a stream, at most `size_bytes` of them, but never fewer than one line."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._room = size_bytes
+        self._lines: deque[str] = deque()
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+        self._room -= len(line) + 1
+        while self._room < 0 and len(self._lines) > 1:
+            self._room += len(self._lines.popleft()) + 1
+
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+
+def _private(path: Path) -> Path:
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path

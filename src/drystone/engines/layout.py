@@ -1,0 +1,47 @@
+"""Where things stand below a project's .drystone folder.
+
+    drystone.db                                     the store
+    key                                             opens sealed secrets
+    runs/RUN/cancel                                 a request to cancel, from another process
+    runs/RUN/artifacts/                             files that people want to have
+    runs/RUN/INSTANCE/[undo-]N/log                  of one attempt
+    runs/RUN/INSTANCE/[undo-]N/work/                its workspace
+    runs/RUN/INSTANCE/[undo-]N/process-K.json       its child processes, while they live
+    environments/ENVIRONMENT/PLAN/INSTANCE/         Terraform state and what else outlives a run
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from drystone.core.run.decide import folder_of
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below `home`, the .drystone folder. Nothing is created here."""
+
+    home: Path
+
+    def run(self, run_id: str) -> Path:
+        """All that one run wrote, but for the store."""
+        return self.home / "runs" / run_id
+
+    def cancel_request(self, run_id: str) -> Path:
+        """Exists when another process wants the run to be cancelled; holds JSON: by, reason."""
+        return self.run(run_id) / "cancel"
+
+    def artifacts(self, run_id: str) -> Path:
+        """The run's artifacts."""
+        return self.run(run_id) / "artifacts"
+
+    def attempt(self, run_id: str, instance: str, number: int, *, undo: bool) -> Path:
+        """The folder of one attempt."""
+        return self.run(run_id) / folder_of(instance) / f"{'undo-' if undo else ''}{number}"
+
+    def state(self, environment: str | None, plan: str, instance: str) -> Path:
+        """What an instance keeps between runs. Without an environment it belongs to the plan alone."""
+        # An environment's name cannot start with "@", so that the two never meet.
+        owner = folder_of(environment) if environment else "@none"
+        return self.home / "environments" / owner / folder_of(plan) / folder_of(instance)

@@ -1,0 +1,118 @@
+"""Secrets of one run while it is driven: handles become values at the moment of use, values become handles before they are stored.
+
+Every value that passes is made known to the run's redactor (DESIGN §4.10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from drystone.core.values import Secret
+from drystone.ports import Redactor, Secrets
+
+
+class Vault:
+    """Opens and seals; one for each run and engine."""
+
+    def __init__(self, secrets: Secrets, redactor: Redactor) -> None:
+        self._secrets = secrets
+        self.redactor = redactor
+        self._opened: dict[str, Any] = {}
+        self._views: dict[int, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+
+    def names(self) -> Mapping[str, str]:
+        """`secrets` as an expression sees it that is about to be used: resolved on access."""
+        return _Named(self)
+
+    def resolve(self, name: str) -> str:
+        """A named secret's value, from the project's sources, now."""
+        value = self._secrets.resolve(name)
+        self.redactor.add(value)
+        return value
+
+    def reveal(self, data: Any) -> Any:
+        """JSON data with each handle replaced by its value; the same object when it holds none."""
+        if not holds_secret(data):
+            return data
+        match data:
+            case Secret():
+                return self._open(data)
+            case Mapping():
+                return {key: self.reveal(item) for key, item in data.items()}
+            case _:
+                return [self.reveal(item) for item in data]
+
+    def reveal_view(self, view: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As `reveal`, remembered: what a large fan-out gave is looked through once, not once for each task that reads it."""
+        known = self._views.get(id(view))
+        if known is None or known[0] is not view:
+            known = self._views[id(view)] = (view, self.reveal(view))
+        return known[1]
+
+    def _open(self, secret: Secret) -> Any:
+        if secret.reference is not None:
+            return self.resolve(secret.reference)
+        assert secret.sealed is not None
+        if secret.sealed not in self._opened:
+            value = self._secrets.unseal(secret.sealed)
+            self.redactor.add(value)
+            self._opened[secret.sealed] = value
+        return self._opened[secret.sealed]
+
+    def seal(self, value: Any) -> Secret:
+        """A value -> a handle that may be stored."""
+        if isinstance(value, Secret):
+            return value
+        self.redactor.add(value)
+        return Secret(sealed=self._secrets.seal(value))
+
+    def seal_outputs(self, outputs: Any, sensitive: frozenset[str]) -> Any:
+        """Outputs as they may be stored: those named sensitive are sealed, and any text in which a known secret shows."""
+        if isinstance(outputs, Mapping):
+            for name in sensitive & outputs.keys():
+                self.redactor.add(outputs[name])
+            return {
+                name: self.seal(item) if name in sensitive else self._seal_known(item) for name, item in outputs.items()
+            }
+        return self._seal_known(outputs)
+
+    def _seal_known(self, data: Any) -> Any:
+        match data:
+            case str():
+                return data if self.redactor.text(data) == data else self.seal(data)
+            case Mapping():
+                return {key: self._seal_known(item) for key, item in data.items()}
+            case list() | tuple():
+                return [self._seal_known(item) for item in data]
+            case _:
+                return data
+
+
+def holds_secret(data: Any) -> bool:
+    """True when a handle is anywhere inside."""
+    match data:
+        case Secret():
+            return True
+        case str() | int() | float() | None:
+            return False
+        case Mapping():
+            return any(holds_secret(item) for item in data.values())
+        case list() | tuple():
+            return any(holds_secret(item) for item in data)
+        case _:
+            return False
+
+
+class _Named(Mapping[str, str]):
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def __getitem__(self, name: str) -> str:
+        return self._vault.resolve(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
