@@ -1,11 +1,12 @@
 """The laboratory's rules: who may have which name, range and address, and what create, read, restart and delete do.
 
-Called by the provider's resources, several at once, from one process or many. Objects have names that the user chose, so a
-create that finds its own object from an attempt that died finishes it (adopts it) instead of failing.
+Called by the provider's resources, several at once, from one process or many. Objects have names that the user chose,
+so a create that finds its own object from an attempt that died finishes it (adopts it) instead of failing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 
@@ -93,7 +94,7 @@ class Lab:
             network = self.registry.network(name)
             if network is None:
                 return
-            users = [*self.registry.vms(name), *self.registry.subnets(name)]
+            users: list[Vm | Subnet] = [*self.registry.vms(name), *self.registry.subnets(name)]
             if users:
                 raise LabError(f'network "{name}" is in use by {_names(users)}', hint="destroy these first")
             self.driver.network_down(network)
@@ -156,7 +157,6 @@ class Lab:
             )
         self.driver.refuse_overlap(wanted)
 
-
     # -- VMs
 
     def create_vm(self, subnet_id: str, name: str, address: str | None) -> Vm:
@@ -186,9 +186,7 @@ class Lab:
             if address in taken:
                 raise LabError(f'the address {address} belongs to VM "{taken[address]}"', hint="choose another")
             chosen = self.driver.choose_address(subnet, taken.keys(), address)
-            return self.registry.save(
-                Vm(network=subnet.network, name=name, subnet_cidr=subnet.cidr, address=chosen)
-            )
+            return self.registry.save(Vm(network=subnet.network, name=name, subnet_cidr=subnet.cidr, address=chosen))
 
     def restart_vm(self, vm: Vm) -> Vm:
         """Start a VM that does not run, with its disk as it was. One that runs is left alone."""
@@ -255,6 +253,6 @@ def _found(kind: str, id: str, record: Record | None) -> Record:
     return record
 
 
-def _names(objects: list[Vm | Subnet] | list[Vm]) -> str:
+def _names(objects: Sequence[Vm | Subnet]) -> str:
     named = [f'{"VM" if isinstance(item, Vm) else "subnet"} "{item.id}"' for item in objects]
     return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")

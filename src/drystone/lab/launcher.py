@@ -9,7 +9,7 @@ import os
 import sys
 
 _COOKIE = ("TF_PLUGIN_MAGIC_COOKIE", "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2")
-"""What Terraform and OpenTofu set in the environment of every provider. No secret: it keeps people from starting one."""
+"""What Terraform and OpenTofu set in every provider's environment. No secret: it keeps people from starting one."""
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
 
         serve_plugin()
     else:
-        sys.exit("drystone-lab is a Terraform provider: terraform starts it (see drystone lab --help for the lab itself)")
+        sys.exit("drystone-lab is a Terraform provider, for terraform to start; a person uses: drystone lab --help")
     # The threads that served have nothing left to do, and must not be waited for.
     os._exit(0)
 

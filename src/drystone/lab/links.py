@@ -1,6 +1,7 @@
 """Bridges, cables and addresses of the host, changed by iproute2.
 
-Each link carries an alias with the lab's root, so that `manage.reap` finds what belongs to a lab whose records are gone.
+Each link carries an alias with the lab's root, so that `manage.reap` finds what belongs to a lab whose records are
+gone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Locks between processes and threads that work on one lab at once.
 
-Several Terraform commands, each with its own provider process or a thread of the shared daemon, change one lab. A lock is
-a file held by flock(2): the kernel frees it when its holder dies.
+Several Terraform commands, each with its own provider process or a thread of the shared daemon, change one lab. A lock
+is a file held by flock(2): the kernel frees it when its holder dies.
 """
 
 from __future__ import annotations

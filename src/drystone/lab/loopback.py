@@ -1,7 +1,8 @@
 """VMs for any user: one sshd each, on an address of its own in 127.77.0.0/16, with a folder of its own.
 
-No isolation: same user, same file system, same processes. A session learns its VM's folder from LAB_ROOT and has its home
-below it. What a session left running is known by that variable, or by working below that folder, and ends with the VM.
+No isolation: same user, same file system, same processes. A session learns its VM's folder from LAB_ROOT and has its
+home below it. What a session left running is known by that variable, or by working below that folder, and ends with
+the VM.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """VMs as plain namespaces: a network, processes, a file system and a host name of their own, without any engine.
 
-Needs root. A VM is its process 1 (see `stage`); the host keeps nothing but a bridge for each network and the VM's folder.
+Needs root. A VM is its process 1 (see `stage`); the host keeps nothing but a bridge for each network and the VM's
+folder.
 """
 
 from __future__ import annotations

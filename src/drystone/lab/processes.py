@@ -5,6 +5,7 @@ A pid alone may be reused; (pid, start time, boot) is not. Drivers store a mark 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -74,10 +75,8 @@ def end_all(find: Callable[[], set[int]], grace: timedelta) -> None:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def with_descendants(pids: set[int]) -> set[int]:

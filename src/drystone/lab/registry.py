@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from drystone.errors import LabError
 from drystone.lab import addresses, locks
@@ -241,7 +241,7 @@ def _split_id(text: str, kind: str, example: str) -> tuple[str, str]:
     return network, rest
 
 
-def write_json(path: Path, data: dict[str, object]) -> None:
+def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write the file whole: it holds the old text or the new one, also after a crash."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
@@ -254,7 +254,7 @@ def write_json(path: Path, data: dict[str, object]) -> None:
         raise
 
 
-def _read_json(path: Path) -> dict[str, object] | None:
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         text = path.read_text()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,7 @@
 """The provider's resources and data sources: Terraform's questions, answered by `lab.Lab`.
 
-Each class has the shape that the framework `tf` asks for. Errors become diagnostics; where a change or a deletion fails,
-the old state is given back, because an empty answer would make Terraform forget an object that still exists.
+Each class has the shape that the framework `tf` asks for. Errors become diagnostics; where a change or a deletion
+fails, the old state is given back, because an empty answer would make Terraform forget an object that still exists.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Serves the provider over Terraform's plugin protocol, and decides when the process ends.
 
-The framework's own runner stops the server as soon as Terraform is interrupted, and loses the object that is being made.
-This one does not: a stop request is answered and nothing more, and every way to end waits for the calls in flight.
+The framework's own runner stops the server as soon as Terraform is interrupted, and loses the object that is being
+made. This one does not: a stop request is answered and nothing more, and every way to end waits for the calls in
+flight.
 
     plugin   started by terraform: ends on its Shutdown, on SIGTERM, or when terraform is gone
     daemon   started by `terraform.LabProvider.reattach`: ends when its starter closes the pipe, or is gone

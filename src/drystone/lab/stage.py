@@ -1,10 +1,10 @@
 """The stage between the driver and a namespaces VM. Run as a script of its own, `python -I -S stage.py SPEC`.
 
-It leaves the host's namespaces, forks, prints the host's pid of the child, and ends. The child is process 1 of the VM: it
-builds the file system by mount(2), waits at the gate (a pipe) until the driver has plugged in its network, drops
-capabilities and becomes tini with sshd. When the driver dies before that, the gate closes and the VM is gone; all mounts,
-namespaces and cables hang on process 1 alone. Standard library only, and all imports at the top: after pivot_root the
-interpreter's own files may be out of sight.
+It leaves the host's namespaces, forks, prints the host's pid of the child, and ends. The child is process 1 of the VM:
+it builds the file system by mount(2), waits at the gate (a pipe) until the driver has plugged in its network, drops
+capabilities and becomes tini with sshd. When the driver dies before that, the gate closes and the VM is gone; all
+mounts, namespaces and cables hang on process 1 alone. Standard library only, and all imports at the top: after
+pivot_root the interpreter's own files may be out of sight.
 """
 
 import ctypes
@@ -14,13 +14,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 DETACH = 2
 PR_CAPBSET_DROP = 24
 KEEP_CAPABILITIES = {0, 1, 3, 4, 5, 6, 7, 8, 10, 12, 13, 18, 29}
-"""chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_admin net_raw sys_chroot audit_write.
+"""chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_admin net_raw sys_chroot
+audit_write.
 
 What container engines leave, with net_admin and without mknod: no mounts, no device nodes, no other VM's processes.
 """
@@ -52,7 +54,7 @@ def mount_overlay(lower: str, upper: str, work: str, target: str) -> None:
     mount("lab", target, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work},xino=off")
 
 
-def build_root(spec: dict) -> str:
+def build_root(spec: dict[str, Any]) -> str:
     """Mount the VM's file system; returns where."""
     folder = spec["folder"]
     root = f"{folder}/root"
@@ -105,7 +107,7 @@ def enter(root: str) -> None:
     os.chdir("/")
 
 
-def configure_network(spec: dict) -> None:
+def configure_network(spec: dict[str, Any]) -> None:
     # The network's whole range is on the same bridge, so VMs of its other subnets are neighbours, not behind a router.
     commands = f"""\
 link set lo up
@@ -124,7 +126,7 @@ def drop_capabilities() -> None:
             return
 
 
-def become_vm(spec: dict) -> None:
+def become_vm(spec: dict[str, Any]) -> None:
     """Process 1 of the VM; does not come back."""
     os.dup2(2, 1)
     root = build_root(spec)

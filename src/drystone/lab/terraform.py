@@ -1,8 +1,8 @@
 """How drystone's terraform kind finds the lab: the entry point `lab` of the group `drystone.terraform_providers`.
 
 `install` puts a launcher into a filesystem mirror: what `terraform init` needs, and all that a plain terraform needs.
-`reattach` starts one provider process for many commands, which saves each of them a second. Imports nothing heavy: it is
-loaded in every process that runs terraform.
+`reattach` starts one provider process for many commands, which saves each of them a second. Imports nothing heavy: it
+is loaded in every process that runs terraform.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Daemon:
         self._folder = folder
         address = {"Network": "unix", "String": socket}
         entry = {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": process.pid, "Test": True, "Addr": address}
-        self.environ: dict[str, str] = {"TF_REATTACH_PROVIDERS": json.dumps({SOURCE: entry})}
+        self.environ: Mapping[str, str] = {"TF_REATTACH_PROVIDERS": json.dumps({SOURCE: entry})}
 
     @property
     def pid(self) -> int:
