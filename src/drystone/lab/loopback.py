@@ -91,6 +91,10 @@ class Loopback:
     def stop(self, vm: Vm) -> None:
         stop_all(self.registry.vm_path(vm.network, vm.name))
 
+    def _environment(self, root: Path) -> dict[str, str]:
+        """DRYSTONE_KEEP asks drystone's supervisor to leave a VM alone when it ends the terraform that made it."""
+        return {"LANG": "C.UTF-8", "LAB_ROOT": str(root), "DRYSTONE_KEEP": "1"}
+
     def _launch(self, vm: Vm, folder: Path) -> int:
         """Start its sshd; returns the pid."""
         root = folder / "root"
@@ -106,7 +110,7 @@ class Loopback:
                 host_key=str(folder / "host_key"),
                 authorized_keys=str(authorized),
                 strict=False,
-                environment={"LANG": "C.UTF-8", "LAB_ROOT": str(root), "HOME": str(root / "home")},
+                environment={**self._environment(root), "HOME": str(root / "home")},
             )
         )
         if os.geteuid() == 0:
@@ -120,7 +124,7 @@ class Loopback:
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
-                env={"PATH": programs.SYSTEM_PATH, "LANG": "C.UTF-8", "LAB_ROOT": str(root)},
+                env={"PATH": programs.SYSTEM_PATH, **self._environment(root)},
             )
         return server.pid
 

@@ -22,8 +22,11 @@ from drystone.lab.registry import Network, Registry, Subnet, Vm
 
 STAGE = Path(__file__).with_name("stage.py")
 
-_CLEAN_ENVIRONMENT = {"PATH": programs.SYSTEM_PATH, "LANG": "C.UTF-8"}
-"""All that a VM's first process inherits: nothing of the host's environment is a VM's business."""
+_CLEAN_ENVIRONMENT = {"PATH": programs.SYSTEM_PATH, "LANG": "C.UTF-8", "DRYSTONE_KEEP": "1"}
+"""All that a VM's first process inherits: nothing of the host's environment is a VM's business.
+
+DRYSTONE_KEEP asks drystone's supervisor to leave the VM alone when it ends the terraform that made it.
+"""
 
 
 class Namespaces:

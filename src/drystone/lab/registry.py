@@ -201,7 +201,11 @@ class Registry:
 
     def process(self, vm: Vm) -> ProcessMark | None:
         """The VM's first process while it runs, else None."""
-        data = _read_json(self.vm_path(vm.network, vm.name) / "process.json")
+        return self.read_process(self.vm_path(vm.network, vm.name))
+
+    def read_process(self, folder: Path) -> ProcessMark | None:
+        """The same, by the VM's folder."""
+        data = _read_json(folder / "process.json")
         process = None if data is None else ProcessMark(**data)
         return process if process is not None and is_alive(process) else None
 
