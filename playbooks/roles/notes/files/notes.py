@@ -107,9 +107,7 @@ class Notes:
         connection = connect(settings)
         if not connection.has_table("notes"):
             connection.close()
-            raise RequestError(
-                HTTPStatus.SERVICE_UNAVAILABLE, "the database has no notes yet: run the migration playbook"
-            )
+            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "the database has no notes yet: run the migration playbook")
         return connection
 
 

@@ -36,6 +36,7 @@ author: drystone
 # The supervisor gives the application 5 s to end.
 STOP_SECONDS = 10
 LOOK_SECONDS = 0.05
+LONGEST_ANSWER_SECONDS = 5
 LAST_WORDS = 2000
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -101,9 +102,9 @@ def wait_until_well(base: Path, settings: dict[str, Any], timeout: int) -> dict[
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     seen = "nothing answers"
     deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
+    while (left := deadline - time.monotonic()) > 0:
         try:
-            with opener.open(url, timeout=5) as answer:
+            with opener.open(url, timeout=min(left, LONGEST_ANSWER_SECONDS)) as answer:
                 health: dict[str, Any] = json.load(answer)
             if health.get("release") == settings["release"]:
                 return health

@@ -134,8 +134,7 @@ def apply_one(connection: Connection, migration: Migration, batch: str) -> None:
                 connection.script(CREATE_TABLE)
             connection.script(migration.up)
             connection.rows(
-                f"INSERT INTO {TABLE} (version, name, checksum, batch, applied_at, down_sql) "
-                "VALUES ($1, $2, $3, $4, $5, $6)",
+                f"INSERT INTO {TABLE} (version, name, checksum, batch, applied_at, down_sql) VALUES ($1, $2, $3, $4, $5, $6)",
                 *(migration.version, migration.name, migration.checksum),
                 *(batch, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), migration.down),
             )

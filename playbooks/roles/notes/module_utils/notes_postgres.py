@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -157,9 +158,7 @@ class Server:
         In a session of its own and with a file for its words: a server that inherits the pipes of an SSH session
         would hold that session open for ever.
         """
-        with (self.data.parent / f".{program}.out").open("w+") as words:
-            os.chmod(words.name, 0o600)
-            os.unlink(words.name)
+        with tempfile.TemporaryFile("w+") as words:
             as_owner: dict[str, Any] = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
             result = subprocess.run(
                 [str(self._binaries / program), *arguments],
