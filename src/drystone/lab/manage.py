@@ -261,10 +261,12 @@ class _Reaper:
         """Links of this lab that no record names, and links of labs whose folder is gone."""
         if programs.find("ip") is None:
             return
+        # The links first: a VM that is made meanwhile has its folder before its link.
+        found = links.labelled()
         known = {addresses.bridge_name(self.root, folder.name) for folder in self.root.glob("networks/*")}
         for folder in self.root.glob("networks/*/vms/*"):
             known.add(addresses.veth_name(self.root, folder.parent.parent.name, folder.name))
-        for link in links.labelled():
+        for link in found:
             mine = link.owner == str(self.root) and link.name not in known
             if (mine or not Path(link.owner).exists()) and self._note("link", link.name):
                 links.remove(link.name)
