@@ -115,12 +115,12 @@ class Process(Protocol):
     def run(self, spec: ProcessSpec, on_line: LineSink, cancelled: Callable[[], bool]) -> ProcessEnd:
         """Runs to the end, feeding each line to `on_line`; polls `cancelled` and then ends the child gracefully.
 
-        Raises PermanentError(crashed) when the program is missing or cannot be executed; the message names it and the hint says how to get it.
+        Raises PermanentError(crashed) when the program is missing or cannot be executed; the hint says how to get it.
         """
         ...
 
     def end_orphan(self, record: Path) -> bool:
-        """Ends the child that a dead drystone left behind, with its descendants; waits until it is gone. False when there is none."""
+        """Ends the child that a dead drystone left behind, with all its descendants, and waits. False when there is none."""
         ...
 
 
@@ -213,12 +213,13 @@ class Journal(Protocol):
     def create(self, record: RunRecord, summary: RunSummary, lock: LockInfo | None = None) -> None:
         """A new run and, in the same transaction, the lock of its environment: neither is ever seen without the other.
 
-        Raises LockedError as `lock` does, and RefusedError when its token is taken by a run with other inputs (the hint names that run).
+        Raises LockedError as `lock` does, and RefusedError (its hint names that run) when its token is taken by a run with
+        other inputs.
         """
         ...
 
     def append(self, batches: Sequence[Batch]) -> None:
-        """One transaction, one fsync. Raises LockedError when a batch's epoch is not the run's newest; then nothing is written."""
+        """One transaction, one fsync. Raises LockedError when an epoch is not its run's newest; then nothing is written."""
         ...
 
     def record(self, run: str) -> RunRecord:
@@ -258,7 +259,7 @@ class Journal(Protocol):
         ...
 
     def lock(self, info: LockInfo) -> None:
-        """Takes the environment for a run; again by the same run is harmless. Raises LockedError saying who has it and since when."""
+        """Takes the environment for a run; harmless when repeated. Raises LockedError saying who has it and since when."""
         ...
 
     def unlock(self, environment: str, run: str) -> None:

@@ -33,7 +33,7 @@ class Where:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diagnostic:
-    """One mistake. `summary` is one line without a full stop; `hint` is the next step; `length` is how far the caret line reaches."""
+    """One mistake. `summary` is one line without a full stop; `hint` is the next step; `length` sizes the caret."""
 
     severity: Severity
     summary: str

@@ -66,7 +66,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """One fact. `seq` counts from 1 within a run; 0 means not yet written. `task` is an instance id, or a task for task.expanded."""
+    """One fact. `seq` counts from 1 within a run, 0 is not yet written; `task` is an instance id, or a task for task.expanded."""
 
     type: EventType
     at: datetime

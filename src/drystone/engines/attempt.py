@@ -1,7 +1,7 @@
 """One attempt from its config to its end: render, check, run the kind, and put what came of it into words that can be stored.
 
-Every engine performs attempts through `Performer.perform`, in a thread or in a worker process of its own. It never raises: whatever a
-kind does, the answer is an `Ended`.
+Every engine performs attempts through `Performer.perform`, in a thread or in a worker process of its own. It never raises:
+whatever a kind does, the answer is an `Ended`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Secrets of one run while it is driven: handles become values at the moment of use, values become handles before they are stored.
+"""Secrets of a run while it is driven: handles become values at the moment of use, values become handles before they are stored.
 
 Every value that passes is made known to the run's redactor (DESIGN §4.10).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from drystone.core import values
 from drystone.core.values import Secret
 from drystone.ports import Redactor, Secrets
 
@@ -33,15 +34,7 @@ class Vault:
 
     def reveal(self, data: Any) -> Any:
         """JSON data with each handle replaced by its value; the same object when it holds none."""
-        if not holds_secret(data):
-            return data
-        match data:
-            case Secret():
-                return self._open(data)
-            case Mapping():
-                return {key: self.reveal(item) for key, item in data.items()}
-            case _:
-                return [self.reveal(item) for item in data]
+        return values.reveal(data, self._open)
 
     def reveal_view(self, view: Mapping[str, Any]) -> Mapping[str, Any]:
         """As `reveal`, remembered: what a large fan-out gave is looked through once, not once for each task that reads it."""
@@ -87,21 +80,6 @@ class Vault:
                 return [self._seal_known(item) for item in data]
             case _:
                 return data
-
-
-def holds_secret(data: Any) -> bool:
-    """True when a handle is anywhere inside."""
-    match data:
-        case Secret():
-            return True
-        case str() | int() | float() | None:
-            return False
-        case Mapping():
-            return any(holds_secret(item) for item in data.values())
-        case list() | tuple():
-            return any(holds_secret(item) for item in data)
-        case _:
-            return False
 
 
 class _Named(Mapping[str, str]):

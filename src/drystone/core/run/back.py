@@ -12,7 +12,6 @@ from rpds import HashTrieMap
 
 from drystone.core.plan import UndoMode
 from drystone.core.run.state import AttemptStatus, Back, Instance, UndoStatus
-from drystone.core.states import TaskStatus
 
 if TYPE_CHECKING:
     from drystone.core.run.evolve import Draft
@@ -37,8 +36,8 @@ def _mark(draft: Draft, instance: Instance) -> bool:
     if undo.status in (UndoStatus.SUCCEEDED, UndoStatus.NOT_NEEDED):
         return False
     task = draft.run.task_of(instance)
-    assert task.undo_when is not None
-    if undo.mode is UndoMode.NONE or not instance.to_undo(task.undo_when):
+    # One that was tried before is not looked at again: its task's status has moved on since.
+    if undo.mode is UndoMode.NONE or not (undo.attempts or instance.to_undo(task.undo_when)):
         status, reason = UndoStatus.NOT_NEEDED, _why_not(instance)
     elif undo.mode is UndoMode.IRREVERSIBLE:
         status, reason = UndoStatus.LEFT, "it cannot be undone"
@@ -106,7 +105,7 @@ def _pass(draft: Draft, name: str) -> list[str]:
 
 def index_of(draft: Draft, base: Back | None) -> Back | None:
     """The draft's index, frozen again; None while the run goes forward."""
-    if draft.back_left is None:
+    if not draft.goes_back:
         return None
     gone = draft.gone
     ready = (base.ready if base is not None and not draft.back_rebuilt else ()) + tuple(draft.back_ready)
@@ -123,6 +122,3 @@ def index_of(draft: Draft, base: Back | None) -> Back | None:
 def left_standing(instances: list[Instance]) -> tuple[str, ...]:
     """Ids of what a finished way back left, in graph order."""
     return tuple(i.id for i in instances if i.undo.status in (UndoStatus.FAILED, UndoStatus.LEFT))
-
-
-UNDOABLE = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.UNDO_FAILED})

@@ -1,7 +1,7 @@
 """State, now -> commands: what should happen next.
 
-An engine calls `decide`, writes down the events of the commands, folds them in, and asks again until there is nothing new; then it performs
-what has an effect. So every command here changes the state by its event, or is harmless when performed twice (`Cancel`, `Wake`).
+An engine calls `decide`, writes down the events of the commands, folds them in, and asks again until there is nothing new; then it
+performs what has an effect. So every command changes the state by its event, or is harmless when performed twice (`Cancel`, `Wake`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from rpds import HashTrieMap
 from drystone.core import values
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
-from drystone.core.plan import Fanout, OnFailure, Task
-from drystone.core.run.back import UNDOABLE, left_standing
+from drystone.core.plan import Fanout, OnFailure, Task, UndoMode
+from drystone.core.run.back import left_standing
 from drystone.core.run.forward import Verdict, ends_before, verdict
 from drystone.core.run.scope import scope_of
 from drystone.core.run.state import Cause, Instance, Run
@@ -110,9 +110,9 @@ def _condition(run: Run, now: datetime, id_: str) -> Record:
     if is_task and (record := _held_by_others(run, now, task)) is not None:
         return record
     try:
-        if task.when is not None and not (is_task and _looks_at_each(task)):
-            if not values.render(task.when, scope_of(run, instance)):
-                return _record(run, now, EventType.TASK_SKIPPED, task=id_, data={"reason": "its condition is false"})
+        asked = task.when is not None and not (is_task and _looks_at_each(task))
+        if asked and not values.condition(task.when, scope_of(run, instance)):
+            return _record(run, now, EventType.TASK_SKIPPED, task=id_, data={"reason": "its condition is false"})
         if is_task and task.for_each is not None:
             data = _expansion(task.for_each, values.render(task.for_each.items, scope_of(run, instance)))
             return _record(run, now, EventType.TASK_EXPANDED, task=id_, data=data)
@@ -209,7 +209,10 @@ def _give_up(run: Run, now: datetime, id_: str) -> Record:
 
 
 def _has_to_undo(run: Run) -> bool:
-    return any(i.status in UNDOABLE and i.is_touched and i.undo.mode.value != "none" for i in run.instances.values())
+    return any(
+        instance.undo.mode is not UndoMode.NONE and instance.to_undo(run.task_of(instance).undo_when)
+        for instance in run.instances.values()
+    )
 
 
 # ---- back -------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Event -> new state. One handler for each type of event; a batch shares one draft.
 
-The handlers only fold: what follows from a change is found here (a task is reached, a queue moves up), what should be *done* about it
-is `decide`'s. Unknown types are passed over, so that an older drystone can show the run of a newer one.
+The handlers only fold: what follows from a change is found here (a task is reached, a queue moves up), what should be *done* about
+it is `decide`'s. Unknown types are passed over, so that an older drystone can show the run of a newer one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Draft:
         self.gone: set[str] = set()
         self.left_reached: set[str] = set()
         way_back = run.back
-        self.back_left: HashTrieMap[str, int] | None = way_back.left if way_back else None
+        self.goes_back = way_back is not None
+        self.back_left: HashTrieMap[str, int] = way_back.left if way_back else HashTrieMap()
         self.back_open = way_back.open if way_back else HashTrieMap()
         self.back_stands: HashTrieMap[str, str] = way_back.stands if way_back else HashTrieMap()
         self.back_retrying: HashTrieMap[str, datetime] = way_back.retrying if way_back else HashTrieMap()
@@ -77,9 +78,13 @@ class Draft:
         """Changes the way back of an instance."""
         return self.put(self.instances[instance.id], undo=replace(self.instances[instance.id].undo, **fields))
 
+    def current(self, name: str) -> Any:
+        """A field of the run as this batch has it so far."""
+        return self.fields.get(name, getattr(self.run, name))
+
     def set_run(self, status: RunStatus, **fields: Any) -> None:
         """Changes the run's status, which the table of transitions must allow."""
-        current = self.fields.get("status", self.run.status)
+        current = self.current("status")
         if current is not status:
             assert (current, status) in RUN_TRANSITIONS, f"{self.run.id}: {current} -> {status}"
         self.fields.update(status=status, **fields)
@@ -159,14 +164,14 @@ def _run_started(draft: Draft, event: Event) -> None:
     fields: dict[str, Any] = {"max_parallel": event.data.get("max_parallel", draft.run.max_parallel)}
     if "finish_grace" in event.data:
         fields["finish_grace"] = timedelta(seconds=event.data["finish_grace"])
-    if draft.run.status is RunStatus.QUEUED:
+    if draft.current("status") is RunStatus.QUEUED:
         draft.set_run(RunStatus.RUNNING, started_at=event.at)
     draft.fields.update(fields)
 
 
 def _run_resumed(draft: Draft, event: Event) -> None:
     draft.set_run(RunStatus.RUNNING, cause=None, reason="", cancel_requested=False, finished_at=None, left=())
-    draft.fatal, draft.stopping_since, draft.back_left = (), None, None
+    draft.fatal, draft.stopping_since, draft.goes_back = (), None, False
     for id_ in event.data["reset"]:
         instance = draft.instances[id_]
         undo = UndoState(mode=instance.undo.mode)
@@ -176,19 +181,19 @@ def _run_resumed(draft: Draft, event: Event) -> None:
 
 
 def _cancel_requested(draft: Draft, event: Event) -> None:
-    if draft.run.cancel_requested or draft.fields.get("cancel_requested"):
+    if draft.current("cancel_requested"):
         return
     cause = Cause.FAILED if draft.fatal else Cause(event.data.get("cause", Cause.CANCELLED))
     reason = event.data.get("reason", "")
-    draft.fields.update(cancel_requested=True, cause=draft.run.cause or cause, reason=reason)
+    draft.fields.update(cancel_requested=True, cause=cause, reason=reason)
     draft.stopping_since = draft.stopping_since or event.at
 
 
 def _compensating(draft: Draft, event: Event) -> None:
     _end_pending(draft)
-    cause = Cause(event.data["cause"])
-    draft.set_run(RunStatus.COMPENSATING, cause=draft.run.cause or cause, finished_at=None, left=())
-    draft.back_rebuilt, draft.back_stands, draft.back_retrying = True, HashTrieMap(), HashTrieMap()
+    draft.set_run(RunStatus.COMPENSATING, cause=Cause(event.data["cause"]), finished_at=None, left=())
+    draft.goes_back = draft.back_rebuilt = True
+    draft.back_stands, draft.back_retrying = HashTrieMap(), HashTrieMap()
     back.begin(draft)
 
 
@@ -197,7 +202,8 @@ def _finished(draft: Draft, event: Event) -> None:
     if status in (RunStatus.FAILED, RunStatus.CANCELLED):
         _end_pending(draft)
         cause = Cause.FAILED if status is RunStatus.FAILED else Cause.CANCELLED
-        draft.fields.setdefault("cause", draft.run.cause or cause)
+        draft.fields["cause"] = draft.current("cause") or cause
+        draft.fields["reason"] = draft.current("reason") or event.data.get("message", "")
     left = tuple(event.data.get("left", ()))
     draft.set_run(status, finished_at=event.at, outputs=event.data.get("outputs", {}), left=left)
 

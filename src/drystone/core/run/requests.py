@@ -1,4 +1,4 @@
-"""What a person, or an engine that takes a run, asks of it -> events. A request that does not fit raises RefusedError and says why."""
+"""What a person, or an engine that takes a run, asks of it -> events. What does not fit raises RefusedError and says why."""
 
 from __future__ import annotations
 

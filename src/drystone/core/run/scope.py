@@ -20,7 +20,7 @@ def scope_of(
 ) -> dict[str, Any]:
     """The names and values an expression may use.
 
-    Secrets are handles here. An engine that is about to use a config passes `inputs`, `tasks` and `secrets` with the real values in.
+    Secrets are handles here. An engine about to use a config passes `inputs`, `tasks` and `secrets` with the real values in.
     """
     scope: dict[str, Any] = {
         "inputs": run.inputs if inputs is None else inputs,

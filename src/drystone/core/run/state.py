@@ -122,7 +122,7 @@ class Instance:
         """True when an attempt may have changed the world."""
         return any(attempt.changed for attempt in self.attempts)
 
-    def to_undo(self, when: UndoWhen) -> bool:
+    def to_undo(self, when: UndoWhen | None) -> bool:
         """True when there is something to take back (DESIGN §3, undo_when)."""
         if when is UndoWhen.SUCCEEDED and self.status is not TaskStatus.SUCCEEDED:
             return False

@@ -1,12 +1,13 @@
 """The loop: take what happened, decide, write it down, perform.
 
-One thread owns all runs. Each turn it drains its inbox, lets the core decide for every run that something happened to, writes all their
-events in one transaction (one fsync for all), tells the observers, and only then starts attempts. Attempts run in threads and answer
-through the inbox; kinds that never block run in the loop itself.
+One thread owns all runs. Each turn it drains its inbox, lets the core decide, writes the events of all runs in one transaction (one
+fsync for all), tells the observers, and only then starts attempts. Attempts run in threads and answer through the inbox; kinds that
+never block run in the loop itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 from collections.abc import Callable, Sequence
@@ -342,10 +343,9 @@ class EmbeddedEngine:
                     ]
                 )
             case _CancelAsked():
-                try:
+                # Refused when it ended while the request was on its way.
+                with contextlib.suppress(RefusedError):
                     driven.add(request_cancel(driven.run, now, by=fact.by, reason=fact.reason))
-                except RefusedError:
-                    pass  # it ended while the request was on its way
 
     def _settled(self, driven: _Driven, fact: _Done, now: datetime) -> list[Event]:
         run, id_, ended = driven.run, fact.instance, fact.ended
