@@ -1,0 +1,105 @@
+"""A run as plain JSON: the shape that `drystone show --json` prints and other programs rely on (DESIGN §6).
+
+Made from the folded `Run` and what was written once when it began. Secrets leave here as `***`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from drystone.core.run import Attempt, Instance, Run
+from drystone.ports import RunRecord, RunSummary
+
+FORMAT = 1
+
+
+def run_json(run: Run, record: RunRecord) -> dict[str, Any]:
+    """The whole run. Keys stay as they are within one `format`; more may come."""
+    return {
+        "format": FORMAT,
+        "id": run.id,
+        "plan": record.plan,
+        "environment": run.environment,
+        "status": run.status.value,
+        "cause": run.cause.value if run.cause else None,
+        "bundle": record.bundle,
+        "created_at": instant(run.created_at),
+        "started_at": instant(run.started_at),
+        "finished_at": instant(run.finished_at),
+        "inputs": masked(run.inputs),
+        "outputs": masked(run.outputs),
+        "error": masked(run.error),
+        "left": list(run.left),
+        "tasks": [task_json(run, instance) for instance in run.in_order()],
+    }
+
+
+def task_json(run: Run, instance: Instance) -> dict[str, Any]:
+    """One task instance with its attempts on both ways."""
+    undo = instance.undo
+    return {
+        "id": instance.id,
+        "task": instance.task,
+        "kind": instance.kind,
+        "status": instance.status.value,
+        "reason": instance.reason or None,
+        "changed": instance.changed,
+        "needs": list(run.graph.nodes[instance.task].needs),
+        "attempts": [attempt_json(attempt) for attempt in instance.attempts],
+        "undo": {
+            "mode": undo.mode.value,
+            "status": undo.status.value if undo.status else None,
+            "reason": undo.reason or None,
+            "attempts": [attempt_json(attempt) for attempt in undo.attempts],
+        },
+        "outputs": masked(instance.outputs if instance.outputs is not None else {}),
+        "result": masked(instance.result),
+    }
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    """One try; `log` is relative to the project's .drystone folder."""
+    return {
+        "number": attempt.number,
+        "status": attempt.status.value,
+        "started_at": instant(attempt.started_at),
+        "finished_at": instant(attempt.finished_at),
+        "error": masked(attempt.failure.to_json()) if attempt.failure else None,
+        "log": attempt.log,
+    }
+
+
+def summary_json(summary: RunSummary) -> dict[str, Any]:
+    """One line of `drystone runs --json`."""
+    return {
+        "id": summary.id,
+        "plan": summary.plan,
+        "environment": summary.environment,
+        "status": summary.status.value,
+        "created_at": instant(summary.created_at),
+        "started_at": instant(summary.started_at),
+        "finished_at": instant(summary.finished_at),
+        "tasks": {"done": summary.tasks_done, "total": summary.tasks_total},
+        "error": summary.error,
+        "owner": summary.owner,
+    }
+
+
+def instant(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC, ending in Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at is not None else None
+
+
+def masked(value: Any) -> Any:
+    """JSON for eyes: what is no JSON itself (a secret) becomes its text, which is `***`."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return {str(key): masked(item) for key, item in value.items()}
+        case list() | tuple():
+            return [masked(item) for item in value]
+        case _:
+            return str(value)

@@ -1,0 +1,81 @@
+"""Plans before they run: load, check, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drystone.app import places
+from drystone.app.places import PlanFile
+from drystone.app.world import World
+from drystone.core.diagnostics import Diagnostic, Diagnostics, Severity
+from drystone.errors import NotFoundError, PlanError, ProjectError
+
+if TYPE_CHECKING:
+    from drystone.core.graph import Graph
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What the compiler said of one plan. `graph` is None exactly when there are errors."""
+
+    plan: PlanFile
+    source: str
+    graph: Graph | None
+    diagnostics: Sequence[Diagnostic]
+
+    @property
+    def errors(self) -> int:
+        """How many mistakes keep it from running."""
+        return sum(item.severity is Severity.ERROR for item in self.diagnostics)
+
+    def is_fine(self, *, strict: bool) -> bool:
+        """True when it may run; warnings count with `strict`."""
+        return not self.diagnostics if strict else self.errors == 0
+
+
+def check(world: World, plan: PlanFile) -> Checked:
+    """Compiles a plan. Raises ProjectError when its file cannot be read; mistakes in it are data."""
+    from drystone.core.compile import compile_plan
+    from drystone.core.planfile import to_plan
+
+    source = read(plan.path, plan.shown)
+    found = Diagnostics()
+    tree = world.parse(source, plan.shown, found)
+    written = to_plan(tree, world.registry, found) if tree is not None else None
+    graph = compile_plan(written, world.registry.info, found) if written is not None else None
+    return Checked(
+        plan=plan, source=source, graph=None if found.has_errors else graph, diagnostics=tuple(found)
+    )
+
+
+def load(world: World, plan: PlanFile) -> tuple[Graph, str]:
+    """A plan that may run, and its text. Raises PlanError with every mistake."""
+    checked = check(world, plan)
+    if checked.graph is None:
+        errors = checked.errors
+        raise PlanError(
+            f"{plan.shown} has {errors} error{'' if errors == 1 else 's'}; nothing was run", diagnostics=checked.diagnostics
+        )
+    return checked.graph, checked.source
+
+
+def check_all(world: World, plans: Sequence[PlanFile]) -> list[Checked]:
+    """Compiles these plans, or all of the project when none is named. Raises NotFoundError when it has none."""
+    chosen = plans or places.plans_in(world.project, world.cwd)
+    if not chosen:
+        folder = places.shown(world.project / places.PLANS, world.cwd)
+        raise NotFoundError(f"there are no plans in {folder}", hint="drystone init makes a project with some")
+    return [check(world, plan) for plan in chosen]
+
+
+def read(path: Path, name: str) -> str:
+    """The text of a file that a person wrote. Raises ProjectError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ProjectError(f'"{name}" is not UTF-8 text: byte {error.start} cannot be read') from error
+    except OSError as error:
+        raise ProjectError(f'"{name}" cannot be read: {error.strerror}') from error

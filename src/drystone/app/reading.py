@@ -1,0 +1,197 @@
+"""Looking at runs: one, many, their logs and events. Changes nothing.
+
+A run is folded from its events over the plan that it began with, so that it can be shown whatever became of the plan's file since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event as Signal
+from typing import TYPE_CHECKING
+
+from drystone.app.world import World
+from drystone.core.diagnostics import Diagnostics, did_you_mean
+from drystone.core.graph import Graph, KindInfo
+from drystone.core.plan import UndoWhen
+from drystone.core.run import Attempt, Instance, Run, evolve, new_run
+from drystone.errors import NotFoundError, PluginError, StoreError
+from drystone.plugin.registry import Registry
+from drystone.ports import Journal, RunRecord, RunSummary
+
+if TYPE_CHECKING:
+    from drystone.core.events import Event
+
+POLL_SECONDS = 0.2
+"""How often a log is looked at that somebody else writes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A run as it is now. `home` is the .drystone folder that its logs are in."""
+
+    record: RunRecord
+    run: Run
+    home: Path
+
+
+def look(world: World, word: str) -> Look:
+    """The run that a word means: an id, a unique beginning of one, or `last`. Raises NotFoundError, RefusedError."""
+    journal = existing(world)
+    record = journal.record(journal.find(word))
+    graph = _graph(world, record)
+    new = new_run(
+        id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=record.created_at
+    )
+    return Look(record=record, run=evolve(new, *journal.events(record.id)), home=world.home)
+
+
+def existing(world: World) -> Journal:
+    """The project's store. Raises NotFoundError when nothing ever ran: looking must not make one."""
+    if not world.has_store():
+        raise NotFoundError(
+            f'nothing has run in the project "{world.project}" yet', hint="go to the project's folder, or name it with -C"
+        )
+    return world.journal()
+
+
+def _graph(world: World, record: RunRecord) -> Graph:
+    from drystone.core.compile import compile_plan
+    from drystone.core.planfile import to_plan
+
+    found = Diagnostics()
+    tree = world.parse(record.source, record.plan_file, found)
+    plan = to_plan(tree, world.registry, found) if tree is not None else None
+    graph = compile_plan(plan, _lenient(world.registry), found) if plan is not None else None
+    if graph is None:
+        raise StoreError(
+            f"the plan that run {record.id} began with cannot be read by this version of drystone",
+            hint="use the version that started it",
+        )
+    return graph
+
+
+def _lenient(registry: Registry) -> Callable[[str], KindInfo]:
+    """Facts of kinds for a plan that has run already: its configs were checked then, and a kind may be gone since."""
+
+    def info(name: str) -> KindInfo:
+        try:
+            known = registry.info(name)
+        except PluginError:
+            known = None
+        if known is not None:
+            return replace(known, outputs=None, check=lambda config: ())
+        return KindInfo(
+            name=name, has_undo=False, changes=False, undo_when=UndoWhen.SUCCEEDED, outputs=None, check=lambda config: ()
+        )
+
+    return info
+
+
+def recent(
+    world: World, *, plan: str | None = None, environment: str | None = None, limit: int = 20
+) -> Sequence[RunSummary]:
+    """The newest runs first; none when nothing ever ran."""
+    if not world.has_store():
+        return ()
+    return world.journal().summaries(plan=plan, environment=environment, limit=limit)
+
+
+# ---- events -----------------------------------------------------------------------------------------------------------
+
+
+def events(world: World, word: str, *, follow: bool = False) -> Iterator[Event]:
+    """What happened in a run, in order; with `follow`, what happens until it ends."""
+    journal = existing(world)
+    run_id = journal.find(word)
+    last = 0
+    while True:
+        ended = journal.summary(run_id).status.is_final
+        for event in journal.events(run_id, after=last):
+            last = event.seq
+            yield event
+        if ended or not follow:
+            return
+        Signal().wait(POLL_SECONDS)
+
+
+# ---- logs -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """A line of an attempt's log, without its end."""
+
+    task: str
+    attempt: int
+    undo: bool
+    text: str
+
+
+def logs(world: World, word: str, task: str | None = None, *, follow: bool = False) -> Iterator[LogLine]:
+    """The logs of a run's attempts in the order in which those began; with `follow`, as they grow until the run ends.
+
+    task: an instance (`vm[0]`) or a task, which stands for all its instances. Raises NotFoundError.
+    """
+    seen = look(world, word)
+    if task is not None:
+        _check_task(seen.run, task)
+    offsets: dict[str, int] = {}
+    while True:
+        for instance, attempt, undo in attempts(seen.run, task):
+            for text in _new_lines(seen.home, attempt, offsets):
+                yield LogLine(task=instance.id, attempt=attempt.number, undo=undo, text=text)
+        if not follow or seen.run.status.is_final:
+            return
+        Signal().wait(POLL_SECONDS)
+        run = evolve(seen.run, *world.journal().events(seen.run.id, after=seen.run.seq))
+        seen = Look(record=seen.record, run=run, home=seen.home)
+
+
+def attempts(run: Run, task: str | None) -> list[tuple[Instance, Attempt, bool]]:
+    """Instance, attempt, whether it was an undo; by start."""
+    found = [
+        (instance, attempt, undo)
+        for instance in run.in_order()
+        if task in (None, instance.id, instance.task)
+        for undo, tries in ((False, instance.attempts), (True, instance.undo.attempts))
+        for attempt in tries
+    ]
+    return sorted(found, key=lambda item: item[1].started_at)
+
+
+def _check_task(run: Run, task: str) -> None:
+    known = {name for instance in run.in_order() for name in (instance.id, instance.task)}
+    if task not in known:
+        hint = did_you_mean(task, known) or f"tasks: {', '.join(run.graph.nodes)}"
+        raise NotFoundError(f'run {run.id} has no task "{task}"', hint=hint)
+
+
+def _new_lines(home: Path, attempt: Attempt, offsets: dict[str, int]) -> list[str]:
+    """Whole lines written since the last call; the last one without its end only once the attempt has ended."""
+    if not attempt.log:
+        return []
+    data = _read_from(home / attempt.log, offsets.get(attempt.log, 0))
+    end = len(data) if attempt.finished_at is not None else data.rfind(b"\n") + 1
+    offsets[attempt.log] = offsets.get(attempt.log, 0) + end
+    return data[:end].decode("utf-8", "replace").splitlines()
+
+
+def _read_from(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read()
+    except OSError:
+        return b""
+
+
+def tail(home: Path, attempt: Attempt, lines: int) -> list[str]:
+    """The last lines of an attempt's log; none when there is no log."""
+    if not attempt.log:
+        return []
+    size = (home / attempt.log).stat().st_size if (home / attempt.log).is_file() else 0
+    # Two hundred bytes a line are more than enough to find the last few.
+    data = _read_from(home / attempt.log, max(0, size - lines * 4096))
+    return data.decode("utf-8", "replace").splitlines()[-lines:]

@@ -1,0 +1,201 @@
+"""Runs: start, go on, cancel, take back.
+
+Each use case but `cancel` gives a `Hand`: a run that this process has taken and drives to its end, while a face watches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drystone.app import inputs, plans, reading
+from drystone.app.inputs import Given
+from drystone.app.places import PlanFile
+from drystone.app.reading import Look
+from drystone.app.world import Engine, Vault, World
+from drystone.core import values
+from drystone.core.inputs import check_inputs
+from drystone.core.run import Run, new_run, request_cancel
+from drystone.errors import InputError, LockedError, RefusedError
+from drystone.ports import RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drystone.core.events import Event
+    from drystone.core.graph import Graph
+    from drystone.core.plan import Input
+
+See = Callable[["Event", Run], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run that could start. `missing` are required inputs that nobody gave yet."""
+
+    plan: PlanFile
+    graph: Graph
+    source: str
+    values: Mapping[str, Any]
+    missing: Sequence[Input]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hand:
+    """A run in this process's hands. `is_known` means that a token named a run which exists: there is nothing to drive."""
+
+    world: World
+    record: RunRecord
+    run: Run
+    engine: Engine | None
+    watchers: list[See]
+
+    @property
+    def is_known(self) -> bool:
+        """True when no attempt will be made."""
+        return self.engine is None
+
+    def cancel(self, reason: str) -> None:
+        """Asks for a graceful end; may be called from a signal handler."""
+        if self.engine is not None:
+            self.engine.cancel(self.run.id, by=self.world.by, reason=reason)
+
+    def drive(self) -> Look:
+        """Drives it to its end. Raises StoreError or LockedError when its events cannot be written any more."""
+        run = self.run
+        if self.engine is not None:
+            try:
+                run = self.engine.drive()[run.id]
+            finally:
+                self.engine.close()
+        return Look(record=self.record, run=run, home=self.world.home)
+
+
+def prepare(world: World, plan: PlanFile, given: Given) -> Prepared:
+    """Compiles the plan and gathers inputs; nothing is recorded. Raises PlanError, InputError."""
+    graph, source = plans.load(world, plan)
+    found = inputs.gather(world, graph.plan, given)
+    return Prepared(
+        plan=plan, graph=graph, source=source, values=found, missing=inputs.missing(graph.plan, found)
+    )
+
+
+def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand:
+    """Records a new run and takes it. Raises InputError, LockedError, RefusedError (the token is another run's).
+
+    With the token of a run that was started with the same plan and inputs, it is that run: none is started twice.
+    """
+    graph = prepared.graph
+    checked = check_inputs(graph.plan, prepared.values)
+    vault = world.vault()
+    if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
+        return known
+    now = world.clock.now()
+    sealed = {
+        name: vault.seal(value) if graph.plan.inputs[name].secret else value for name, value in checked.items()
+    }
+    record = RunRecord(
+        id=world.ids.run_id(),
+        plan=graph.plan.name,
+        plan_file=str(prepared.plan.path.resolve()),
+        root=str(prepared.plan.root),
+        source=prepared.source,
+        bundle=f"sha256:{hashlib.sha256(prepared.source.encode()).hexdigest()}",
+        environment=_environment(graph, checked),
+        inputs=sealed,
+        created_at=now,
+        created_by=world.by,
+        token=token,
+    )
+    run = new_run(id=record.id, graph=graph, inputs=sealed, environment=record.environment, created_at=now)
+    return _take(world, record, run, lambda engine: engine.start(record, run, vault))
+
+
+def _environment(graph: Graph, checked: Mapping[str, Any]) -> str | None:
+    if graph.plan.environment is None:
+        return None
+    name = values.render(graph.plan.environment, {"inputs": checked})
+    if not isinstance(name, str) or not name.strip() or name.startswith("@") or not name.isprintable():
+        raise InputError(
+            f'the plan\'s environment is "{name}", which is no name', hint="it must be text, not empty, and not start with @"
+        )
+    return name
+
+
+def _known(
+    world: World, token: str, graph: Graph, checked: Mapping[str, Any], vault: Vault
+) -> Hand | None:
+    record = world.journal().by_token(token)
+    if record is None:
+        return None
+    same = record.plan == graph.plan.name and _canonical(vault.reveal(record.inputs)) == _canonical(checked)
+    if not same:
+        raise RefusedError(
+            f'token "{token}" belongs to run {record.id} of plan "{record.plan}", which has other inputs',
+            hint=f"use another token, or look at that run: drystone show {record.id}",
+        )
+    look = reading.look(world, record.id)
+    return Hand(world=world, record=record, run=look.run, engine=None, watchers=[])
+
+
+def _canonical(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True)
+
+
+def resume(world: World, word: str) -> Hand:
+    """Goes on with a run: after a crash, after a failure that the plan stops at, or on a way back that was not finished.
+
+    Raises LockedError while another process has it, RefusedError when nothing is left to do.
+    """
+    look = reading.look(world, word)
+    return _take(world, look.record, look.run, lambda engine: engine.resume(look.record, look.run, world.vault(), by=world.by))
+
+
+def undo(world: World, look: Look) -> Hand:
+    """Takes an ended run back. Raises LockedError, RefusedError."""
+    return _take(world, look.record, look.run, lambda engine: engine.undo(look.record, look.run, world.vault(), by=world.by))
+
+
+def cancel(world: World, word: str, *, reason: str = "") -> Hand | None:
+    """Asks the process that has the run to end it. When none has it, this one takes it, to end it itself.
+
+    None when another process was asked. Raises RefusedError for a run that has ended.
+    """
+    look = reading.look(world, word)
+    request_cancel(look.run, world.clock.now(), by=world.by, reason=reason)
+    try:
+        hand = resume(world, look.run.id)
+    except LockedError:
+        _leave_request(world.cancel_request(look.run.id), {"by": world.by, "reason": reason})
+        return None
+    hand.cancel(reason)
+    return hand
+
+
+def _leave_request(path: Path, request: Mapping[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(json.dumps(request), encoding="utf-8")
+    # The engine must never read half a request.
+    new.replace(path)
+
+
+def _take(world: World, record: RunRecord, run: Run, taking: Callable[[Engine], None]) -> Hand:
+    watchers: list[See] = []
+
+    def observe(after: Run, events: Sequence[Event]) -> None:
+        for event in events:
+            for see in watchers:
+                see(event, after)
+
+    engine = world.engine([observe])
+    try:
+        taking(engine)
+    except BaseException:
+        engine.close()
+        raise
+    return Hand(world=world, record=record, run=run, engine=engine, watchers=watchers)

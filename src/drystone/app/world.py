@@ -1,0 +1,96 @@
+"""What the use cases work with: one project and the parts of drystone that serve it. Built by `wiring`, for one command.
+
+Everything that costs time to open is behind a call, so that a command pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from drystone.core.diagnostics import Diagnostics
+    from drystone.core.events import Event
+    from drystone.core.nodes import Node
+    from drystone.core.run import Run
+    from drystone.plugin.registry import Registry
+    from drystone.ports import Clock, Ids, Journal, RunRecord
+
+    Observer = Callable[[Run, Sequence[Event]], None]
+
+
+class Parser(Protocol):
+    """YAML text -> the tree, or None when there is none; mistakes go to `diagnostics`, placed in `file`."""
+
+    def __call__(self, text: str, file: str, diagnostics: Diagnostics) -> Node | None: ...
+
+
+class Vault(Protocol):
+    """Opens and seals the secrets of one run."""
+
+    def reveal(self, data: Any) -> Any:
+        """JSON data with each handle replaced by its value."""
+        ...
+
+    def seal(self, value: Any) -> Any:
+        """A value -> a handle that may be stored."""
+        ...
+
+
+class Engine(Protocol):
+    """Drives runs to their end. `cancel` may be called from any thread or signal handler; all else from one."""
+
+    def start(self, record: RunRecord, run: Run, vault: Any) -> None:
+        """Records a new run and takes it. Raises LockedError, RefusedError."""
+        ...
+
+    def resume(self, record: RunRecord, run: Run, vault: Any, *, by: str) -> None:
+        """Takes a run that was begun. Raises LockedError while another process has it, RefusedError."""
+        ...
+
+    def undo(self, record: RunRecord, run: Run, vault: Any, *, by: str) -> None:
+        """Takes an ended run back. Raises LockedError, RefusedError."""
+        ...
+
+    def cancel(self, run_id: str, *, by: str, reason: str = "") -> None:
+        """Asks for a graceful end."""
+        ...
+
+    def drive(self) -> dict[str, Run]:
+        """Drives every run it has taken to its end."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of daemons and threads."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """One command's surroundings.
+
+    project: whose `home`, the .drystone folder, holds the runs.
+    cwd:     the folder that paths on the command line are relative to.
+    environ: the process's environment, read once.
+    by:      who asks, for the record: `user@host`.
+    has_store: False when nothing ever ran in this project; then `journal` would make a store.
+    cancel_request: where another process leaves its wish to end a run.
+    """
+
+    project: Path
+    home: Path
+    library: Path
+    cwd: Path
+    environ: Mapping[str, str]
+    by: str
+    registry: Registry
+    parse: Parser
+    clock: Clock
+    ids: Ids
+    has_store: Callable[[], bool]
+    journal: Callable[[], Journal]
+    vault: Callable[[], Vault]
+    engine: Callable[[Sequence[Observer]], Engine]
+    cancel_request: Callable[[str], Path]

@@ -1,0 +1,1 @@
+"""The command line: parse, call one function of `app`, hand the result to a view for people or to one for programs."""

@@ -1,0 +1,59 @@
+"""Questions to a person: inputs that are missing, and whether a run is to be undone. Only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from drystone.app.reading import Look
+from drystone.core.inputs import from_text
+from drystone.core.plan import Input
+from drystone.core.run import UndoStatus
+from drystone.errors import InputError, RefusedError
+
+
+def is_possible() -> bool:
+    """True when somebody is there to answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def inputs(missing: Sequence[Input]) -> dict[str, Any]:
+    """Asks for each; a secret is not shown as it is typed. Asks again when the text cannot be read as the input's type."""
+    return {item.name: _input(item) for item in missing}
+
+
+def _input(item: Input) -> Any:
+    text = f"{item.name} ({item.description})" if item.description else item.name
+    while True:
+        answer = typer.prompt(text, hide_input=item.secret, err=True)
+        try:
+            return from_text(item, answer)
+        except InputError as error:
+            typer.echo(f"  {'; '.join(error.problems) or error.message}", err=True)
+
+
+def undo(look: Look, *, yes: bool) -> None:
+    """Asks whether the run is to be taken back. Raises RefusedError when nobody agreed."""
+    if yes or not look.run.status.is_final:
+        return
+    if not is_possible():
+        raise RefusedError(f"nobody agreed to undo run {look.run.id}", hint="give --yes when nobody can answer")
+    tasks = [item.id for item in look.run.in_order() if item.is_touched and item.undo.status is not UndoStatus.SUCCEEDED]
+    where = f" in environment {look.run.environment}" if look.run.environment else ""
+    typer.echo(f"run {look.run.id} of {look.record.plan}{where}; these tasks changed something: {', '.join(tasks)}", err=True)
+    if not typer.confirm("undo them, in reverse order?", err=True):
+        raise RefusedError("nothing was undone")
+
+
+def lab(network: str | None, *, yes: bool) -> None:
+    """Asks whether what is alive in the lab is to be taken down. Raises RefusedError when nobody agreed."""
+    if yes:
+        return
+    what = f'network "{network}" and all in it' if network is not None else "the whole lab"
+    if not is_possible():
+        raise RefusedError(f"nobody agreed to take {what} down", hint="give --yes when nobody can answer")
+    if not typer.confirm(f"take {what} down?", err=True):
+        raise RefusedError("nothing was taken away")

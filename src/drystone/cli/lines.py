@@ -1,0 +1,69 @@
+"""An event as one line of text, for logs and terminals that cannot be drawn on. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drystone.app.describe import instant, masked
+from drystone.cli import words
+from drystone.core.events import Event, EventType
+from drystone.core.run import Run
+
+
+def to_line(event: Event, run: Run) -> str | None:
+    """`TIME RUN TASK what happened`; None for what tells a person nothing."""
+    text = _words(event, masked(event.data), run)
+    if text is None:
+        return None
+    subject = f"{event.task}: " if event.task else ""
+    return f"{instant(event.at)} {words.short(event.run)} {subject}{text}"
+
+
+def _words(event: Event, data: dict[str, Any], run: Run) -> str | None:
+    match event.type:
+        case EventType.RUN_CREATED:
+            where = f" in environment {data['environment']}" if data.get("environment") else ""
+            return f"run {event.run} of plan {data.get('plan', run.graph.plan.name)} created{where}"
+        case EventType.RUN_STARTED:
+            return f"started by {data.get('owner', 'drystone')}"
+        case EventType.RUN_RESUMED | EventType.RUN_UNDO_REQUESTED:
+            return f"{event.type.value.removeprefix('run.').replace('_', ' ')} by {data.get('by', 'somebody')}"
+        case EventType.RUN_CANCEL_REQUESTED:
+            return f"stopping: {data.get('reason', 'cancelled')}"
+        case EventType.RUN_COMPENSATING:
+            return f"undoing what was done, as the run was {data['cause']}" if data["cause"] != "failed" else "undoing what was done"
+        case EventType.RUN_FINISHED:
+            left = f"; left standing: {', '.join(data['left'])}" if data.get("left") else ""
+            return f"{words.RUNS[run.status].word} after {words.duration(words.elapsed(run, event.at))}{left}"
+        case EventType.TASK_PROGRESS:
+            return data.get("message") or None
+        case _:
+            return _task_words(event, data)
+
+
+def _task_words(event: Event, data: dict[str, Any]) -> str | None:
+    way = "undo " if event.type.value.startswith("undo.") else ""
+    match event.type:
+        case EventType.TASK_EXPANDED:
+            return f"expanded to {len(data['keys'])} instances"
+        case EventType.TASK_STARTED | EventType.UNDO_STARTED:
+            return f"{way}attempt {event.attempt} started"
+        case EventType.TASK_SUCCEEDED:
+            return "succeeded" if data.get("changed", True) else "succeeded, nothing changed"
+        case EventType.UNDO_SUCCEEDED:
+            return "undone"
+        case EventType.TASK_FAILED | EventType.UNDO_FAILED:
+            final = "" if data.get("final", True) else ", will be tried again"
+            return f"{way}failed ({data.get('class')}): {words.first_line(str(data.get('message', '')))}{final}"
+        case EventType.TASK_RETRYING | EventType.UNDO_RETRYING:
+            return f"{way}next attempt at {data['retry_at']}"
+        case EventType.TASK_SKIPPED:
+            return f"skipped: {data.get('reason', '')}"
+        case EventType.TASK_BLOCKED:
+            return f"blocked by {', '.join(data.get('by', ()))}"
+        case EventType.TASK_CANCELLED:
+            return f"cancelled: {data.get('message', '')}"
+        case EventType.TASK_LOST | EventType.UNDO_LOST:
+            return f"{way}attempt lost: {data.get('message', '')}"
+        case _:
+            return None

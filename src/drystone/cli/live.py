@@ -1,0 +1,145 @@
+"""Watching a run: a live picture on a terminal, a line for each event elsewhere, NDJSON for programs.
+
+The engine calls a watcher with each durable event and the run after it; the picture is drawn by a thread of its own,
+so that nothing waits for the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from drystone.cli import lines, terminal
+from drystone.core.events import Event, EventType
+from drystone.core.run import Run
+from drystone.ports import Clock
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+FRAMES_PER_SECOND = 8
+LARGE = 1_000
+"""Tasks from which on the picture is drawn less often: it must not take time from the run."""
+
+
+class Watcher(Protocol):
+    """Is told all that happens in a run."""
+
+    def __enter__(self) -> Watcher: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def see(self, event: Event, run: Run) -> None:
+        """An event that is on disk, and the run after it. Called from the engine; must return at once and not raise."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """A line for the person. May be called from a signal handler."""
+        ...
+
+
+def watcher(clock: Clock, *, json: bool) -> Watcher:
+    """The one that fits where the output goes."""
+    if json:
+        return JsonWatcher()
+    return LiveWatcher(terminal.progress(), clock.now) if terminal.is_terminal(sys.stderr) else LineWatcher()
+
+
+class JsonWatcher:
+    """One event a line on standard output, and nothing else there."""
+
+    def __enter__(self) -> JsonWatcher:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.stdout.flush()
+
+    def see(self, event: Event, run: Run) -> None:
+        """Prints it."""
+        from drystone.core.codec import event_to_json
+
+        sys.stdout.write(json.dumps(event_to_json(event)) + "\n")
+        sys.stdout.flush()
+
+    def notice(self, text: str) -> None:
+        """To standard error: standard output is for events."""
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+class LineWatcher:
+    """One line for each event on standard error, for logs and CI."""
+
+    def __enter__(self) -> LineWatcher:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.stderr.flush()
+
+    def see(self, event: Event, run: Run) -> None:
+        """Prints it, unless it tells a person nothing."""
+        if (line := lines.to_line(event, run)) is not None:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    def notice(self, text: str) -> None:
+        """Printed as it is."""
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+class LiveWatcher:
+    """A picture that moves; its last state stays on the screen."""
+
+    def __init__(self, console: Console, now: Callable[[], datetime]) -> None:
+        self._console = console
+        self._now = now
+        self._run: Run | None = None
+        self._progress: dict[str, str] = {}
+        self._notice = ""
+        self._live: Live | None = None
+
+    def __enter__(self) -> LiveWatcher:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def see(self, event: Event, run: Run) -> None:
+        """Keeps what the next picture shows."""
+        self._run = run
+        match event.type, event.task:
+            case EventType.TASK_PROGRESS, str(task):
+                self._progress = {**self._progress, task: str(event.data.get("message", ""))}
+            case (EventType.TASK_STARTED | EventType.UNDO_STARTED), str(task):
+                self._progress.pop(task, None)
+        if self._live is None:
+            self._start(run)
+
+    def notice(self, text: str) -> None:
+        """Stands below the picture."""
+        self._notice = text
+
+    def _start(self, run: Run) -> None:
+        from rich.live import Live
+
+        rate = FRAMES_PER_SECOND if len(run.graph.nodes) < LARGE else 2
+        self._live = Live(
+            console=self._console, get_renderable=self._picture, refresh_per_second=rate, vertical_overflow="crop"
+        )
+        self._live.start()
+
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+
+        from drystone.cli.frame import Scene, draw
+
+        assert self._run is not None
+        scene = Scene(run=self._run, now=self._now(), progress=self._progress, notice=self._notice)
+        size = self._console.size
+        return Group(*draw(scene, width=size.width, height=size.height))

@@ -1,0 +1,71 @@
+"""Commands that look at runs: show, runs, logs, events."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from drystone.cli.options import Examples, Json, RunWord, examples, session
+
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")]
+
+
+def show(ctx: typer.Context, word: RunWord = "last", json: Json = False) -> None:
+    """Show a run: its tasks, why it failed with the last output, what was undone, and what to do next."""
+    from drystone.app import reading
+    from drystone.cli import run_view
+
+    world = session(ctx).world()
+    run_view.show(reading.look(world, word), now=world.clock.now(), json=json)
+
+
+def runs(
+    ctx: typer.Context,
+    plan: Annotated[str | None, typer.Option("--plan", metavar="NAME", help="Only runs of this plan.")] = None,
+    environment: Annotated[
+        str | None, typer.Option("--environment", "-e", metavar="NAME", help="Only runs in this environment.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
+    json: Json = False,
+) -> None:
+    """List runs, the newest first."""
+    from drystone.app import reading
+    from drystone.cli import run_view
+
+    world = session(ctx).world()
+    found = reading.recent(world, plan=plan, environment=environment, limit=limit)
+    run_view.listing(found, now=world.clock.now(), json=json)
+
+
+def logs(
+    ctx: typer.Context,
+    word: RunWord = "last",
+    task: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="Only this task, or this instance of it.", show_default=False)
+    ] = None,
+    follow: Follow = False,
+    json: Json = False,
+) -> None:
+    """Print the logs of a run's attempts, in the order in which they began."""
+    from drystone.app import reading
+    from drystone.cli import log_view
+
+    log_view.show(reading.logs(session(ctx).world(), word, task, follow=follow), json=json)
+
+
+def events(ctx: typer.Context, word: RunWord = "last", follow: Follow = False, json: Json = False) -> None:
+    """Print what happened in a run, one JSON event a line (with or without --json)."""
+    from drystone.app import reading
+    from drystone.cli import log_view
+
+    log_view.events(reading.events(session(ctx).world(), word, follow=follow))
+
+
+COMMANDS = (show, runs, logs, events)
+EXAMPLES: Examples = {
+    "show": examples("drystone show last", "drystone show last --json | jq .status"),
+    "runs": examples("drystone runs", "drystone runs --environment staging --json"),
+    "logs": examples("drystone logs last migration", "drystone logs last 'vm[0]' -f"),
+    "events": examples("drystone events last | jq -r .type"),
+}

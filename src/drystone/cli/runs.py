@@ -1,0 +1,123 @@
+"""Commands that move a run: run, resume, cancel, undo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drystone.cli import exit_codes
+from drystone.cli.options import Examples, Json, PlanWord, RunWord, Yes, examples, session
+
+if TYPE_CHECKING:
+    from drystone.app.runs import Hand, Prepared
+    from drystone.app.world import World
+
+
+def run(
+    ctx: typer.Context,
+    word: PlanWord,
+    pairs: Annotated[
+        list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input; may be given several times.")
+    ] = None,
+    inputs: Annotated[
+        Path | None, typer.Option("--inputs", metavar="FILE", help="Inputs from a YAML or JSON file.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", metavar="T", help="Twice with the same token starts one run.")
+    ] = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> int:
+    """Run a plan: live on a terminal, a line for each event elsewhere, NDJSON events with --json.
+
+    Inputs that are secret are better given as DRYSTONE_INPUT_name in the environment than with -i, which others on this machine can read.
+    First Ctrl-C: what runs is ended and what was done is undone. Second: ends at once; `drystone resume last` goes on.
+    """
+    from drystone import wiring
+    from drystone.app import runs
+    from drystone.app.inputs import Given
+
+    plan = session(ctx).plan(word)
+    world = wiring.world(plan.project)
+    prepared = runs.prepare(world, plan, Given(pairs=pairs or (), file=inputs))
+    return _drive(world, runs.start(world, _completed(prepared, ask=not yes and not json), token=token), json=json)
+
+
+def resume(ctx: typer.Context, word: RunWord = "last", json: Json = False) -> int:
+    """Go on with a run: after a crash, after a failure the plan stops at, or on a way back that was not finished."""
+    from drystone.app import runs
+
+    world = session(ctx).world()
+    return _drive(world, runs.resume(world, word), json=json)
+
+
+def cancel(
+    ctx: typer.Context,
+    word: RunWord = "last",
+    reason: Annotated[str, typer.Option("--reason", help="For the record.")] = "",
+    json: Json = False,
+) -> int:
+    """End a run gracefully: what runs is told to end, then what was done is undone as the plan says."""
+    from drystone.app import runs
+
+    world = session(ctx).world()
+    hand = runs.cancel(world, word, reason=reason)
+    if hand is None:
+        typer.echo("asked the process that has the run to end it; drystone show tells how far it is", err=True)
+        return exit_codes.DONE
+    code = _drive(world, hand, json=json)
+    return exit_codes.DONE if code == exit_codes.CANCELLED else code
+
+
+def undo(ctx: typer.Context, word: RunWord = "last", yes: Yes = False, json: Json = False) -> int:
+    """Take a run back: the undo of each of its tasks, in reverse order."""
+    from drystone.app import reading, runs
+    from drystone.cli import ask
+
+    world = session(ctx).world()
+    look = reading.look(world, word)
+    ask.undo(look, yes=yes)
+    code = _drive(world, runs.undo(world, look), json=json)
+    return exit_codes.DONE if code == exit_codes.COMPENSATED else code
+
+
+def _completed(prepared: Prepared, *, ask: bool) -> Prepared:
+    """With answers for the inputs that are missing, when there is somebody to ask."""
+    from dataclasses import replace
+
+    from drystone.cli import ask as asking
+
+    if not ask or not prepared.missing or not asking.is_possible():
+        return prepared
+    answers: dict[str, Any] = asking.inputs(prepared.missing)
+    return replace(prepared, values={**prepared.values, **answers}, missing=())
+
+
+def _drive(world: World, hand: Hand, *, json: bool) -> int:
+    """Drives a run to its end while it is shown, and says what became of it."""
+    from drystone.cli import live, run_view
+    from drystone.cli.signals import graceful
+
+    with live.watcher(world.clock, json=json) as watcher, graceful(hand, watcher):
+        hand.watchers.append(watcher.see)
+        if hand.is_known:
+            watcher.notice(f"run {hand.run.id} was started with this token before; nothing new was started")
+        look = hand.drive()
+    run_view.finish(look, now=world.clock.now(), json=json)
+    return exit_codes.of_run(look.run.status, look.run.cause)
+
+
+COMMANDS = (run, resume, cancel, undo)
+EXAMPLES: Examples = {
+    "run": examples(
+        "drystone run hello",
+        "drystone run environment -i name=demo -i vms=5",
+        "drystone run plans/shop.yaml --inputs staging.yaml --json | jq .type",
+        "DRYSTONE_INPUT_password=... drystone run shop",
+    ),
+    "resume": examples("drystone resume last", "drystone resume 01JD3X7P2K"),
+    "cancel": examples("drystone cancel last --reason 'wrong version'"),
+    "undo": examples("drystone undo last", "drystone undo 01JD3X7P2K --yes"),
+}

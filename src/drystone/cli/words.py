@@ -1,0 +1,105 @@
+"""How states look: a glyph, a word and a colour for each, and durations as people read them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from drystone.core.run import Attempt, Instance, Run, UndoStatus
+from drystone.core.states import RunStatus, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """`colour` is a name that both Rich and ANSI styles know."""
+
+    glyph: str
+    word: str
+    colour: str
+
+
+TASKS: Mapping[TaskStatus, Look] = {
+    TaskStatus.PENDING: Look("·", "pending", "bright_black"),
+    TaskStatus.WAITING: Look("…", "waiting", "yellow"),
+    TaskStatus.RUNNING: Look("▸", "running", "cyan"),
+    TaskStatus.RETRYING: Look("↻", "retrying", "yellow"),
+    TaskStatus.SUCCEEDED: Look("✓", "succeeded", "green"),
+    TaskStatus.FAILED: Look("✗", "failed", "red"),
+    TaskStatus.SKIPPED: Look("–", "skipped", "bright_black"),
+    TaskStatus.BLOCKED: Look("⊘", "blocked", "bright_black"),
+    TaskStatus.CANCELLED: Look("■", "cancelled", "magenta"),
+    TaskStatus.UNDOING: Look("↶", "undoing", "cyan"),
+    TaskStatus.UNDONE: Look("↺", "undone", "blue"),
+    TaskStatus.UNDO_FAILED: Look("✗", "undo failed", "red"),
+}
+RUNS: Mapping[RunStatus, Look] = {
+    RunStatus.QUEUED: Look("·", "queued", "bright_black"),
+    RunStatus.RUNNING: Look("▸", "running", "cyan"),
+    RunStatus.WAITING: Look("…", "waiting", "yellow"),
+    RunStatus.SUCCEEDED: Look("✓", "succeeded", "green"),
+    RunStatus.FAILED: Look("✗", "failed", "red"),
+    RunStatus.CANCELLED: Look("■", "cancelled", "magenta"),
+    RunStatus.COMPENSATING: Look("↶", "undoing", "cyan"),
+    RunStatus.COMPENSATED: Look("↺", "compensated", "blue"),
+    RunStatus.COMPENSATION_FAILED: Look("✗", "compensation failed", "red"),
+}
+UNDO_RETRYING = Look("↻", "undo again", "yellow")
+TO_UNDO = Look("↶", "to undo", "bright_black")
+LEFT = Look("!", "left", "red")
+
+
+def of_task(instance: Instance) -> Look:
+    """The look of an instance, which is that of its undo once the way back has something to say."""
+    match instance.undo.status:
+        case UndoStatus.PENDING:
+            return TO_UNDO
+        case UndoStatus.RETRYING:
+            return UNDO_RETRYING
+        case UndoStatus.LEFT:
+            return LEFT
+        case _:
+            return TASKS[instance.status]
+
+
+def last_attempt(instance: Instance) -> Attempt | None:
+    """The newest try, on the way back when there is one."""
+    attempts = instance.undo.attempts or instance.attempts
+    return attempts[-1] if attempts else None
+
+
+def took(attempts: tuple[Attempt, ...], now: datetime) -> timedelta | None:
+    """From the start of the first attempt to the end of the last; None when there was none."""
+    if not attempts:
+        return None
+    return (attempts[-1].finished_at or now) - attempts[0].started_at
+
+
+def elapsed(run: Run, now: datetime) -> timedelta:
+    """How long the run has been going, or went."""
+    return (run.finished_at or now) - (run.started_at or run.created_at)
+
+
+def duration(length: timedelta | None) -> str:
+    """`0.4s`, `12s`, `3m05s`, `2h04m`."""
+    if length is None:
+        return ""
+    seconds = max(0.0, length.total_seconds())
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def short(run_id: str) -> str:
+    """The beginning of a run's id which is enough to name it: the ten characters that tell its millisecond."""
+    return run_id[:10]
+
+
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
