@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drystone.app.plans import read
 from drystone.app.places import shown
+from drystone.app.plans import read
 from drystone.app.world import World
 from drystone.core.diagnostics import Diagnostics
 from drystone.core.inputs import from_text
@@ -32,17 +32,11 @@ class Given:
 
 
 def gather(world: World, plan: Plan, given: Given) -> dict[str, Any]:
-    """Values by name. Raises InputError with every text that cannot be read, PlanError for a file that is no YAML."""
+    """Values by name. Raises InputError for what is no `name=value`, PlanError for a file that is no YAML."""
     values = _from_file(world, given.file) if given.file is not None else {}
     texts = {**_from_environment(world.environ, plan), **_pairs(given.pairs)}
-    problems: list[str] = []
     for name, text in texts.items():
-        try:
-            values[name] = from_text(plan.inputs[name], text) if name in plan.inputs else text
-        except InputError as error:
-            problems += error.problems or [error.message]
-    if problems:
-        raise InputError("inputs cannot be read", problems=problems)
+        values[name] = from_text(plan.inputs[name], text) if name in plan.inputs else text
     return values
 
 

@@ -44,7 +44,7 @@ def check(world: World, plan: PlanFile) -> Checked:
     source = read(plan.path, plan.shown)
     found = Diagnostics()
     tree = world.parse(source, plan.shown, found)
-    written = to_plan(tree, world.registry, found) if tree is not None else None
+    written = to_plan(tree, world.registry.names(), found) if tree is not None else None
     graph = compile_plan(written, world.registry.info, found) if written is not None else None
     return Checked(
         plan=plan, source=source, graph=None if found.has_errors else graph, diagnostics=tuple(found)

@@ -62,7 +62,7 @@ def _graph(world: World, record: RunRecord) -> Graph:
 
     found = Diagnostics()
     tree = world.parse(record.source, record.plan_file, found)
-    plan = to_plan(tree, world.registry, found) if tree is not None else None
+    plan = to_plan(tree, world.registry.names(), found) if tree is not None else None
     graph = compile_plan(plan, _lenient(world.registry), found) if plan is not None else None
     if graph is None:
         raise StoreError(

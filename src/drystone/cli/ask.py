@@ -9,10 +9,10 @@ from typing import Any
 import typer
 
 from drystone.app.reading import Look
-from drystone.core.inputs import from_text
+from drystone.core.inputs import from_text, problems_of
 from drystone.core.plan import Input
 from drystone.core.run import UndoStatus
-from drystone.errors import InputError, RefusedError
+from drystone.errors import RefusedError
 
 
 def is_possible() -> bool:
@@ -21,18 +21,19 @@ def is_possible() -> bool:
 
 
 def inputs(missing: Sequence[Input]) -> dict[str, Any]:
-    """Asks for each; a secret is not shown as it is typed. Asks again when the text cannot be read as the input's type."""
+    """Asks for each, again until it fits; a secret is not shown as it is typed."""
     return {item.name: _input(item) for item in missing}
 
 
 def _input(item: Input) -> Any:
     text = f"{item.name} ({item.description})" if item.description else item.name
     while True:
-        answer = typer.prompt(text, hide_input=item.secret, err=True)
-        try:
-            return from_text(item, answer)
-        except InputError as error:
-            typer.echo(f"  {'; '.join(error.problems) or error.message}", err=True)
+        value = from_text(item, typer.prompt(text, hide_input=item.secret, err=True))
+        problems = problems_of(item, value)
+        if not problems:
+            return value
+        for _, problem in problems:
+            typer.echo(f"  it {problem}", err=True)
 
 
 def undo(look: Look, *, yes: bool) -> None:

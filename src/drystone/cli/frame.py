@@ -86,7 +86,8 @@ def rows(scene: Scene, *, width: int, room: int | None) -> list[Text]:
     """A row for each instance, or for those that matter most, with counts for the others."""
     everything = list(scene.run.in_order())
     before, chosen, after = choose(everything, room)
-    id_width = min(int(width * MOST_ID_SHARE), max((cell_len(i.id) for i in chosen), default=0))
+    # Over all of them, not over those shown: columns must not move while others come into view.
+    id_width = min(int(width * MOST_ID_SHARE), max((cell_len(i.id) for i in everything), default=0))
     lines = [_row(scene, instance, width, id_width) for instance in chosen]
     return [*_counts(before, width), *lines, *_counts(after, width)]
 
@@ -96,12 +97,13 @@ def choose(
 ) -> tuple[Sequence[Instance], Sequence[Instance], Sequence[Instance]]:
     """What is counted above, what is shown, what is counted below, for `room` lines (at least 3).
 
-    Those in flight or failed come first; then those that ended last, then those that come next.
+    What failed goes first, then what is in flight, then what comes next and what ended last.
     """
     if room is None or len(instances) <= room:
         return (), instances, ()
     lines = room - 2
-    active = [index for index, item in enumerate(instances) if is_active(item)][:lines]
+    active = [index for index, item in enumerate(instances) if is_active(item)]
+    active = sorted(sorted(active, key=lambda index: not is_failure(instances[index]))[:lines])
     middle = active[0] if active else next((i for i, item in enumerate(instances) if not item.attempts), len(instances))
     shown = set(active)
     for index in _outwards(middle, len(instances)):
@@ -131,6 +133,12 @@ def _outwards(middle: int, size: int) -> Iterable[int]:
 def is_active(instance: Instance) -> bool:
     """True for what a person wants to see first."""
     return instance.status in ACTIVE or instance.undo.status in (UndoStatus.RUNNING, UndoStatus.RETRYING, UndoStatus.LEFT)
+
+
+def is_failure(instance: Instance) -> bool:
+    """True for what must not go under among many in flight."""
+    failed = (TaskStatus.FAILED, TaskStatus.UNDO_FAILED)
+    return instance.status in failed or instance.undo.status is UndoStatus.LEFT
 
 
 def _counts(instances: Sequence[Instance], width: int) -> list[Text]:

@@ -44,7 +44,7 @@ def to_lines(error: BaseException) -> list[str]:
         return [*diagnostics(error.diagnostics), f"{_paint('error:', 'red')} {message}", *_hint(hint)]
     lines = [f"{_paint('error:', 'red')} {message}"]
     if isinstance(error, InputError):
-        lines += [f"  {problem}" for problem in error.problems]
+        lines += [f"  {problem}" for problem in error.problems if problem != message]
     if isinstance(error, AttemptError) and error.detail:
         lines += [f"  {line}" for line in error.detail.splitlines()]
     return lines + _hint(hint)
