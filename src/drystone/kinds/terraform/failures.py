@@ -1,0 +1,130 @@
+"""Diagnostics -> the error that an attempt raises: its class decides whether it is tried again. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+
+from drystone.errors import AttemptError
+from drystone.kinds.terraform import parse
+from drystone.kinds.terraform.parse import Diagnostic
+from drystone.plugin.api import FailureClass, PermanentError, TemporaryError
+
+LOCK_RETRY = timedelta(seconds=10)
+"""A lock is held for the length of somebody's plan or apply: seconds to minutes."""
+
+_RULES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
+    (failure_class, re.compile(pattern, re.IGNORECASE))
+    for failure_class, pattern in (
+        # Named by what Terraform and the common providers print; the first that fits counts.
+        (
+            FailureClass.CONFLICT,
+            r"acquiring the state lock|saved plan is stale|state (?:blob )?is already locked|ConflictException|\b409\b",
+        ),
+        (FailureClass.RATE_LIMITED, r"rate.?limit|too many requests|throttl|\b429\b|RequestLimitExceeded"),
+        (
+            FailureClass.REFUSED,
+            r"instance cannot be destroyed|access ?denied|unauthori[sz]ed|forbidden|no valid credential|invalid credentials"
+            r"|InvalidClientTokenId|permission denied|authentication failed|\b40[13]\b",
+        ),
+        (
+            FailureClass.UNREACHABLE,
+            r"could not connect to|no such host|connection refused|connection reset|network is unreachable|no route to host"
+            r"|tls handshake|failed to request discovery|registry service is unreachable|could not download module"
+            r"|error accessing remote module registry|reattach|plugin did not respond|server misbehaving|error making request",
+        ),
+        (FailureClass.TIMEOUT, r"i/o timeout|deadline exceeded|timed out|timeout while waiting"),
+    )
+)
+_PROVIDER_OR_CONDITION = re.compile(
+    r"provisioner error|(?:pre|post)condition failed|check block assertion failed|test assertion", re.IGNORECASE
+)
+_STATE = re.compile(
+    r"unsupported state file format|state file could not be parsed|error loading state|failed to load state|state file.*(?:corrupt|invalid)"
+    r"|state snapshot was created by|Error refreshing state",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def from_diagnostics(
+    step: str, exit_code: int, errors: Sequence[Diagnostic], *, tail: str = "", state: str = "", applying: bool = False
+) -> AttemptError:
+    """The error for a command that failed.
+
+    step:     `init`, `plan`, `apply`, `destroy`: begins the message when nothing better is known.
+    tail:     last lines of its output, when there is no diagnostic.
+    state:    where the state is, for the hint about a broken one.
+    applying: the configuration was accepted and planned: what fails now is the world.
+    """
+    if not errors:
+        return _without_diagnostics(step, exit_code, tail)
+    first = _most_telling(errors)
+    everything = "\n".join(f"{item.summary}\n{item.detail}" for item in errors)
+    detail = "\n".join(item.text for item in errors)
+    if _STATE.search(everything):
+        return _broken_state(first, detail, state)
+    if lock := _lock_conflict(first, detail):
+        return lock
+    failure_class = _class_of(first, everything, applying)
+    if failure_class in (FailureClass.INVALID, FailureClass.REFUSED):
+        return PermanentError(failure_class, first.title, detail=detail)
+    return TemporaryError(failure_class, first.title, detail=detail)
+
+
+def _most_telling(errors: Sequence[Diagnostic]) -> Diagnostic:
+    """The first error which is not only the echo of another."""
+    return next((item for item in errors if item.summary != "execution halted"), errors[0])
+
+
+def _class_of(first: Diagnostic, everything: str, applying: bool) -> FailureClass:
+    for failure_class, pattern in _RULES:
+        if pattern.search(f"{first.summary}\n{first.detail}") or (failure_class is FailureClass.CONFLICT and pattern.search(everything)):
+            return failure_class
+    if applying or _PROVIDER_OR_CONDITION.search(first.summary):
+        return FailureClass.FAILED
+    # Before anything is applied, an error about a resource that has an address comes from its provider; any other is the author's.
+    if first.address and not first.where:
+        return FailureClass.FAILED
+    return FailureClass.INVALID
+
+
+def _without_diagnostics(step: str, exit_code: int, tail: str) -> AttemptError:
+    if exit_code < 0 or "panic:" in tail or "TERRAFORM CRASH" in tail:
+        how = f"was ended by signal {-exit_code}" if exit_code < 0 else "crashed"
+        return TemporaryError(FailureClass.CRASHED, f"terraform {step} {how}", detail=tail)
+    last = tail.strip().splitlines()[-1:] or [f"exit code {exit_code}"]
+    return TemporaryError(FailureClass.FAILED, f"terraform {step} failed: {last[0]}", detail=tail)
+
+
+def _broken_state(first: Diagnostic, detail: str, state: str) -> AttemptError:
+    reason = parse.first_line(first.detail) if first.summary.startswith("Error acquiring") else first.summary
+    place = f'state "{state}"' if state else "the state"
+    return PermanentError(
+        FailureClass.INVALID,
+        f"{place} is not a state that terraform can read: {_state_reason(first, reason)}",
+        detail=detail,
+        hint=f'move the file away; if "{state}.backup" is whole, copy it to the state\'s place and run again'
+        if state
+        else "restore an earlier version of the state from its backend, and run again",
+    )
+
+
+def _state_reason(first: Diagnostic, fallback: str) -> str:
+    found = re.search(r"-?\s*Unsupported state file format: (.*)", f"{first.summary}\n{first.detail}")
+    return (found.group(1) if found else fallback).rstrip(".")
+
+
+def _lock_conflict(first: Diagnostic, detail: str) -> AttemptError | None:
+    if "acquiring the state lock" not in first.summary.lower():
+        return None
+    info = parse.lock_info(first.detail)
+    if info is None:
+        return None
+    return TemporaryError(
+        FailureClass.CONFLICT,
+        f'the state is locked by "{info.who}" ({info.operation}, since {info.created})',
+        retry_in=LOCK_RETRY,
+        detail=detail,
+        hint=f'wait for "{info.who}"; if that process is gone for good, run terraform force-unlock {info.id}',
+    )

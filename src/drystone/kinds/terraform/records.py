@@ -1,0 +1,247 @@
+"""What is remembered of one instance between runs: versions, the last good one, and what was there before each run.
+
+    state folder/  terraform.tfstate    the environment's own state, unless the module has a backend
+                   versions/ID/         a module as it was applied: tree/ and version.json
+                   instance.json        the last good version, the last applied one
+                   runs/RUN.json        what was there before this run first applied
+                   work/ data/          laid out by `workdir`, reused by the next attempt
+
+Variables are kept in version.json in clear, as Terraform keeps them in its state beside it: restoring a version needs them. The folder is
+0700 and its files are 0600. All writes are atomic and on disk before the call returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from drystone.kinds.terraform.source import Source
+from drystone.plugin.files import sync_folder, write_atomic
+
+KEPT_RUNS = 20
+"""Runs of one instance whose way back is kept; older ones can no longer be undone."""
+
+_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """A module and what it was given, as it was or will be applied.
+
+    base, place: where the module was when it was copied, for what it refers to outside of its copy.
+    var_files:   copies, in order.
+    """
+
+    id: str
+    folder: Path
+    base: Path
+    place: str
+    vars: Mapping[str, Any]
+    var_files: Sequence[Path]
+    targets: Sequence[str]
+
+    @property
+    def tree(self) -> Path:
+        """The copy of all files below `base`."""
+        return self.folder / "tree"
+
+    @property
+    def source(self) -> Source:
+        """The copy, as a source to be laid out."""
+        files = {
+            str(path.relative_to(self.tree)): path
+            for parent, folders, names in os.walk(self.tree)
+            for path in (Path(parent, name) for name in [*names, *folders])
+            if path.is_symlink() or path.is_file()
+        }
+        return Source(root=self.tree / self.place, base=self.tree, files=files)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """Where an instance stands.
+
+    good:       id of the version that was last applied without an error.
+    applied:    id of the version whose apply was last begun.
+    from_empty: it was made by drystone where nothing was, and was never good: there is nothing to keep of it.
+    serial:     serial of the state before the last apply; None when it is not known.
+    """
+
+    good: str | None = None
+    applied: str | None = None
+    from_empty: bool = False
+    serial: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Before:
+    """What was there before a run first applied: `existed` says whether anything was, `version` the good one then."""
+
+    existed: bool
+    version: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Records:
+    """The folder of one instance (and one workspace of it)."""
+
+    folder: Path
+    kept_runs: int = field(default=KEPT_RUNS)
+
+    @property
+    def state(self) -> Path:
+        """The environment's own state file."""
+        return self.folder / "terraform.tfstate"
+
+    @property
+    def plan_file(self) -> Path:
+        """The saved plan: it has secrets in it, so it goes as soon as it was applied, at the latest with the next attempt."""
+        return self.folder / "plan.bin"
+
+    @property
+    def work(self) -> Path:
+        """Where versions are laid out to be run."""
+        return self.folder / "work"
+
+    @property
+    def manifest(self) -> Path:
+        """Which files of `work` were laid out."""
+        return self.folder / "work.json"
+
+    @property
+    def data(self) -> Path:
+        """Terraform's own folder: providers, remote modules, the chosen backend."""
+        return self.folder / "data"
+
+    def keep(self, source: Source, values: Mapping[str, Any], var_files: Sequence[Path], targets: Sequence[str]) -> Version:
+        """Makes a version of a module, or finds the one that is the same."""
+        contents = [file.read_bytes() for file in var_files]
+        known = json.dumps([source.digest(), values, list(targets)], sort_keys=True).encode()
+        name = hashlib.sha256(known + b"\0".join(contents)).hexdigest()[:16]
+        folder = self.folder / "versions" / name
+        if not (folder / "version.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _copy(source, folder / "tree")
+            for number, content in enumerate(contents):
+                write_atomic(folder / f"{number}{_suffix(var_files[number])}", content, _PRIVATE_FILE)
+            about = {
+                "base": str(source.base),
+                "place": source.place,
+                "vars": dict(values),
+                "var_files": [f"{number}{_suffix(file)}" for number, file in enumerate(var_files)],
+                "targets": list(targets),
+            }
+            _write(folder / "version.json", about)
+        found = self.version(name)
+        assert found is not None
+        return found
+
+    def version(self, name: str | None) -> Version | None:
+        """A kept version; None when there is none of that id."""
+        folder = self.folder / "versions" / (name or "-")
+        about = _load(folder / "version.json")
+        if name is None or about is None:
+            return None
+        return Version(
+            id=name,
+            folder=folder,
+            base=Path(about["base"]),
+            place=about["place"],
+            vars=about["vars"],
+            var_files=tuple(folder / file for file in about["var_files"]),
+            targets=tuple(about["targets"]),
+        )
+
+    @property
+    def instance(self) -> Instance:
+        """Where it stands now."""
+        return Instance(**(_load(self.folder / "instance.json") or {}))
+
+    def before(self, run: str) -> Before | None:
+        """What was there before a run; None when that run applied nothing."""
+        data = _load(self._marker(run))
+        return Before(**data) if data is not None else None
+
+    def begin(self, run: str, version: Version, *, has_resources: bool, serial: int | None) -> None:
+        """Called before each apply of a run. What was there before is noted by the first one only: later ones find what it left."""
+        now = self.instance
+        if self.before(run) is None:
+            if not has_resources:
+                now = Instance(from_empty=True)
+            half_made = now.from_empty and now.good is None
+            _write(self._marker(run), asdict(Before(existed=has_resources and not half_made, version=now.good)))
+        self._note(replace(now, applied=version.id, serial=serial))
+
+    def succeed(self, version: Version) -> None:
+        """The version is in place without an error: it is the good one from now on."""
+        if self.instance != (now := replace(self.instance, good=version.id, applied=version.id, from_empty=False)):
+            self._note(now)
+        self._prune()
+
+    def restored(self, run: str, version: Version) -> None:
+        """What was there before the run is there again."""
+        self.succeed(version)
+        self._marker(run).unlink(missing_ok=True)
+        sync_folder(self._marker(run).parent)
+
+    def forget(self) -> None:
+        """Nothing of the instance is left in the world, and nothing stays here."""
+        # The markers go last: as long as they are there, an undo that was interrupted is taken up again.
+        for name in ("work", "data", "versions", "intents", "terraform.tfstate.d"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for file in self.folder.glob("*terraform.tfstate*"):
+            file.unlink(missing_ok=True)
+        for file in (self.plan_file, self.manifest, self.folder / "instance.json"):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "runs", ignore_errors=True)
+
+    def _marker(self, run: str) -> Path:
+        return self.folder / "runs" / f"{run}.json"
+
+    def _note(self, instance: Instance) -> None:
+        _write(self.folder / "instance.json", asdict(instance))
+
+    def _prune(self) -> None:
+        """Drops the markers of the oldest runs, and the versions that nothing leads back to."""
+        markers = sorted((self.folder / "runs").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+        for marker in markers[: -self.kept_runs]:
+            marker.unlink(missing_ok=True)
+        now = self.instance
+        wanted = {now.good, now.applied, *((_load(marker) or {}).get("version") for marker in markers[-self.kept_runs :])}
+        for folder in (self.folder / "versions").iterdir():
+            if folder.name not in wanted:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _suffix(file: Path) -> str:
+    return ".tfvars.json" if file.name.endswith(".json") else ".tfvars"
+
+
+def _copy(source: Source, target: Path) -> None:
+    target.mkdir(parents=True, mode=_PRIVATE_FOLDER)
+    for name, file in source.files.items():
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_symlink() and file.is_dir():
+            place.symlink_to(file.resolve())
+        else:
+            shutil.copy(file, place)
+
+
+def _write(file: Path, data: Mapping[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
+    write_atomic(file, json.dumps(data, sort_keys=True).encode(), _PRIVATE_FILE)
+
+
+def _load(file: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    return data if isinstance(data, dict) else None

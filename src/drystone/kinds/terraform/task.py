@@ -1,0 +1,228 @@
+"""The terraform kind: what an attempt does, and what its undo does.
+
+    run:  keep the module as a version -> init -> plan -> guards -> note what was there before -> apply -> outputs
+    undo: nothing was there before this run -> destroy what is there now, and forget the instance
+          something was                     -> apply the last good version of then again
+
+An update is never undone by destroying (DESIGN §4.5). What was there before a run is noted on disk before its first apply, so that a
+retry, or an undo after a crash, does not take this run's own half-made resources for something older.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from drystone.errors import AttemptError
+from drystone.kinds.terraform import binary, parse, source
+from drystone.kinds.terraform.config import Guards, TerraformConfig
+from drystone.kinds.terraform.parse import Change, Stream
+from drystone.kinds.terraform.providers import Providers
+from drystone.kinds.terraform.records import Records, Version
+from drystone.kinds.terraform.session import Session
+from drystone.plugin import api
+from drystone.plugin.api import FailureClass, Outcome, PermanentError, UndoWhen
+
+
+class Terraform(api.Kind):
+    """Applies a root module. Its own undo destroys what the run made, or restores what was there before it."""
+
+    name: ClassVar[str] = "terraform"
+    Config = TerraformConfig
+    undo_when: ClassVar[UndoWhen] = UndoWhen.ATTEMPTED
+
+    def __init__(self) -> None:
+        self.providers = Providers()
+
+    def run(self, ctx: api.Context, config: TerraformConfig) -> Outcome:
+        """Plans and applies. `result` counts what was done and tells each resource's fate."""
+        records = records_of(ctx, config)
+        try:
+            session = self._session(ctx, config, records)
+            session.enter(self._version(ctx, config, records))
+            return self._apply(ctx, config, session)
+        except AttemptError as error:
+            # Before its first apply a run has changed nothing, whatever stopped it.
+            error.changed = records.before(ctx.run_id) is not None
+            raise
+
+    def undo(self, ctx: api.Context, config: TerraformConfig) -> Outcome:
+        """Takes back what this run applied. Harmless when repeated, and when nothing was applied."""
+        records = records_of(ctx, config)
+        before = records.before(ctx.run_id)
+        if before is None:
+            ctx.log("this run applied nothing here: there is nothing to take back")
+            return Outcome(changed=False)
+        session = self._session(ctx, config, records)
+        if not before.existed:
+            return self._destroy(ctx, config, session)
+        version = records.version(before.version)
+        if version is None:
+            raise PermanentError(
+                FailureClass.REFUSED,
+                f'"{config.module}" had resources before this run, and no earlier version of it is known that could be restored',
+                hint="nothing was destroyed; bring it to the state that you want by applying the module that you want",
+            )
+        return self._restore(ctx, session, version)
+
+    def recover(self, ctx: api.Context, config: TerraformConfig) -> None:
+        """After a lost attempt: its plan file goes, and a state that it could not store is put in its place.
+
+        A lock that it left is broken by the next plan, which learns the lock's id.
+        """
+        records = records_of(ctx, config)
+        records.plan_file.unlink(missing_ok=True)
+        if (version := records.version(records.instance.applied)) is not None:
+            self._session(ctx, config, records).enter(version)
+
+    def close(self) -> None:
+        """Ends the providers' daemons."""
+        self.providers.close()
+
+    def _session(self, ctx: api.Context, config: TerraformConfig, records: Records) -> Session:
+        home = ctx.project / config.module
+        return Session(
+            ctx=ctx,
+            config=config,
+            records=records,
+            binary=binary.find({**ctx.environ, **config.env}),
+            providers=self.providers,
+            home=home.resolve() if home.is_dir() else None,
+        )
+
+    def _version(self, ctx: api.Context, config: TerraformConfig, records: Records) -> Version:
+        module = source.read(ctx.path(config.module).resolve(), ctx.project.resolve())
+        check_variables(source.facts(module), config)
+        if source.facts(module).backend is None and (left := module.root / "terraform.tfstate").exists():
+            ctx.log(f'note: "{left}" is not used, the environment has a state of its own; a backend block in the module would change that')
+        return records.keep(module, config.vars, [ctx.path(file) for file in config.var_files], config.targets)
+
+    def _apply(self, ctx: api.Context, config: TerraformConfig, session: Session) -> Outcome:
+        changes, stream = session.plan()
+        check_guards(config.guards, stream.changes)
+        records, version = session.records, session.version
+        if changes:
+            self._begin(ctx, session)
+            _applied(ctx, session, stream)
+        records.succeed(version)
+        outputs = _outputs(ctx, session, stream if changes else None)
+        # When an earlier attempt of this run applied and could not report it, the run has changed something all the same.
+        changed = bool(stream.changes) or records.before(ctx.run_id) is not None
+        return Outcome(
+            outputs={name: item["value"] for name, item in outputs.items()},
+            result=_result(stream if changes else Stream()),
+            changed=changed,
+            sensitive=frozenset(name for name, item in outputs.items() if item.get("sensitive")),
+        )
+
+    def _begin(self, ctx: api.Context, session: Session) -> None:
+        serial = (session.local_state() or {}).get("serial")
+        first = session.records.before(ctx.run_id) is None
+        session.records.begin(ctx.run_id, session.version, has_resources=first and session.has_resources(), serial=serial)
+
+    def _destroy(self, ctx: api.Context, config: TerraformConfig, session: Session) -> Outcome:
+        records = session.records
+        version = records.version(records.instance.applied) or self._version(ctx, config, records)
+        session.enter(version)
+        changes, stream = session.plan(destroy=True)
+        if changes:
+            _applied(ctx, session, stream)
+        records.forget()
+        return Outcome(result=_result(stream), changed=changes)
+
+    def _restore(self, ctx: api.Context, session: Session, version: Version) -> Outcome:
+        ctx.log("restoring the version that was in place before this run")
+        session.enter(version)
+        changes, stream = session.plan()
+        if changes:
+            _applied(ctx, session, stream)
+        session.records.restored(ctx.run_id, version)
+        return Outcome(result=_result(stream), changed=changes)
+
+
+def records_of(ctx: api.Context, config: TerraformConfig) -> Records:
+    """The records of this instance; each workspace has its own."""
+    folder = ctx.state if config.workspace is None else ctx.state / f"workspace-{config.workspace}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Records(folder=folder)
+
+
+def check_variables(facts: source.Facts, config: TerraformConfig) -> None:
+    """Raises PermanentError(invalid) for variables that the module does not have; Terraform would only warn."""
+    known = facts.variables
+    if known is None:
+        return
+    for name in config.vars:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise PermanentError(
+                FailureClass.INVALID,
+                f'"{config.module}" has no variable "{name}"',
+                changed=False,
+                hint=f'did you mean "{near[0]}"?' if near else f"it has: {', '.join(sorted(known)) or 'none'}",
+            )
+
+
+def check_guards(guards: Guards, changes: Mapping[str, Change]) -> None:
+    """Raises PermanentError(refused) when a plan does more than the guards allow."""
+    gone = [change.address for change in changes.values() if change.action in ("delete", "replace")]
+    if guards.max_destroy is not None and len(gone) > guards.max_destroy:
+        raise _refused(f"the plan destroys {len(gone)} resources and guards.max_destroy is {guards.max_destroy}: {', '.join(gone)}")
+    denied = [change.address for change in changes.values() if change.action == "replace" and _is_denied(guards, change.address)]
+    if denied:
+        raise _refused(f"the plan replaces what guards.deny_replace protects: {', '.join(denied)}")
+
+
+def _is_denied(guards: Guards, address: str) -> bool:
+    if isinstance(guards.deny_replace, bool):
+        return guards.deny_replace
+    # Not fnmatch: the brackets of `vm["a"]` are meant as they stand.
+    patterns = (re.escape(pattern).replace(r"\*", ".*") for pattern in guards.deny_replace)
+    return any(re.fullmatch(pattern, address) for pattern in patterns)
+
+
+def _refused(message: str) -> PermanentError:
+    return PermanentError(FailureClass.REFUSED, message, changed=False, hint="nothing was applied; loosen the guard if this is meant")
+
+
+def _applied(ctx: api.Context, session: Session, stream: Stream) -> None:
+    try:
+        session.apply(stream)
+    except AttemptError as error:
+        counts = f"{stream.count(parse.DONE)} done, {stream.count(parse.FAILED)} failed, {stream.count(parse.NOT_REACHED)} not reached"
+        ctx.emit(counts, resources=stream.resources())
+        error.detail = "\n".join(part for part in (error.detail, counts) if part)
+        raise
+    finally:
+        session.records.plan_file.unlink(missing_ok=True)
+
+
+def _outputs(ctx: api.Context, session: Session, applied: Stream | None) -> Mapping[str, Any]:
+    """From the apply when it told them all: it keeps sensitive ones to itself."""
+    outputs: Mapping[str, Any] | None = applied.outputs if applied is not None else None
+    if outputs is None or not all("value" in item for item in outputs.values()):
+        outputs = session.outputs()
+    for item in outputs.values():
+        if item.get("sensitive"):
+            for text in _texts(item["value"]):
+                ctx.redact(text)
+    return outputs
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for item in value.values():
+                yield from _texts(item)
+        case list():
+            for item in value:
+                yield from _texts(item)
+
+
+def _result(stream: Stream) -> dict[str, Any]:
+    counts = {name: stream.summary.get(name, 0) for name in ("add", "change", "remove")}
+    return {**counts, "summary": parse.summary_line(counts), "resources": stream.resources()}
