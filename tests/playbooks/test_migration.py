@@ -56,10 +56,13 @@ def test_root_gives_application_and_database_accounts_of_their_own(root_host, en
     assert root_host.ask("/notes", {"text": "hello"})[0] == 201
 
 
-def test_rollback_starts_a_database_that_was_down(host, server):
+def test_database_that_is_down_stops_neither_an_upgrade_nor_a_rollback(host, server):
     host.play("migration.yaml", db_engine="postgresql", drystone_run="run-a")
     host.stop_database()
 
+    assert host.play("software.yaml").changed == 2
+    status, health = host.ask("/health")
+    assert (status, health["status"], health["database"]["state"]) == (503, "failing", "unreachable")
     assert host.play("rollback/migration.yaml", drystone_run="run-a").published["undone"] == [3, 2, 1]
 
 

@@ -74,7 +74,7 @@ def test_taken_port_is_reported_with_its_reason(host):
         played = host.play("software.yaml", app_port=8080, app_start_timeout=1)
 
     assert played.exit == 2
-    assert "is not well after 1 s" in played.messages[host.name]
+    assert "does not tell the health of this release after 1 s" in played.messages[host.name]
     assert "set app_port" in played.messages[host.name]
     assert "Address already in use" in played.output
 

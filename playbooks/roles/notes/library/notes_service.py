@@ -79,7 +79,7 @@ def start(module: AnsibleModule, base: Path) -> dict[str, Any]:
     if changed:
         stop(base)
         start_supervisor(base)
-    return {"changed": changed, "health": wait_until_well(base, settings, module.params["timeout"])}
+    return {"changed": changed, "health": wait_for_health(settings, module.params["timeout"])}
 
 
 def start_supervisor(base: Path) -> None:
@@ -95,8 +95,11 @@ def start_supervisor(base: Path) -> None:
         )
 
 
-def wait_until_well(base: Path, settings: dict[str, Any], timeout: int) -> dict[str, Any]:
-    """The health of the wanted release, as soon as it tells it. Raises ServiceError after `timeout` seconds."""
+def wait_for_health(settings: dict[str, Any], timeout: int) -> dict[str, Any]:
+    """The health of the wanted release, as soon as it tells it. Raises ServiceError after `timeout` seconds.
+
+    A health of 503 will do: then the database is down, which the migration playbook mends, and it comes after us.
+    """
     address = WILDCARDS.get(settings["address"], settings["address"])
     url = f"http://{f'[{address}]' if ':' in address else address}:{settings['port']}/health"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -104,17 +107,26 @@ def wait_until_well(base: Path, settings: dict[str, Any], timeout: int) -> dict[
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0:
         try:
-            with opener.open(url, timeout=min(left, LONGEST_ANSWER_SECONDS)) as answer:
-                health: dict[str, Any] = json.load(answer)
-            if health.get("release") == settings["release"]:
+            with open_any(opener, url, min(left, LONGEST_ANSWER_SECONDS)) as answer:
+                health = json.load(answer)
+            if isinstance(health, dict) and health.get("release") == settings["release"]:
                 return health
             seen = "something else answers there"
-        except urllib.error.HTTPError as error:
-            seen = f"it answers {error.code}: {error.read(LAST_WORDS).decode(errors='replace').strip()}"
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             seen = str(error)
         time.sleep(LOOK_SECONDS)
-    raise ServiceError(f'"{url}" is not well after {timeout} s: {seen}: see the log, or set app_port or app_address')
+    raise ServiceError(
+        f'"{url}" does not tell the health of this release after {timeout} s ({seen}): see the log, or set app_port, '
+        "app_address or app_start_timeout"
+    )
+
+
+def open_any(opener: urllib.request.OpenerDirector, url: str, timeout: float) -> Any:
+    """The answer of a URL, whatever its status."""
+    try:
+        return opener.open(url, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        return error
 
 
 def stop(base: Path) -> None:

@@ -117,8 +117,7 @@ def find_pending(migrations: list[Migration], applied: list[Applied], target: in
     for migration in pending:
         if migration.version < newest:
             raise MigrationError(
-                f'migration {migration.version} "{migration.name}" is new, but {newest} is already applied: '
-                f"give it a number above {newest}"
+                f'migration {migration.version} "{migration.name}" is new, but {newest} is already applied: give it a number above {newest}'
             )
     return pending
 
