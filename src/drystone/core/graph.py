@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from drystone.core.plan import Plan, Task, UndoWhen
+
+
+class Problem(NamedTuple):
+    """What a kind says of a config: where inside it, what, and the next step. `at_key`: it is the key that is wrong, not its value."""
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str = ""
+    at_key: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +30,8 @@ class KindInfo:
     changes:   it changes things in the world, so a plan should say how to undo it.
     undo_when: the kind's default for the task key of that name.
     outputs:   names of its outputs when they are fixed, else None; attributes of `tasks.X.outputs` are checked against it.
-    check:     config with `values.UNKNOWN` in place of each expression -> problems as (path, message, hint).
+    check:     config with `values.UNKNOWN` in place of each expression -> problems.
+    changes_with: whether it changes things with this config (as for `check`); None when `changes` holds for every config.
     """
 
     name: str
@@ -29,7 +39,8 @@ class KindInfo:
     changes: bool
     undo_when: UndoWhen
     outputs: tuple[str, ...] | None
-    check: Callable[[Any], Sequence[tuple[tuple[str | int, ...], str, str]]]
+    check: Callable[[Any], Sequence[Problem]]
+    changes_with: Callable[[Any], bool] | None = None
 
 
 KindLookup = Callable[[str], KindInfo | None]

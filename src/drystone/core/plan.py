@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from drystone.core.diagnostics import Where
+from drystone.core.nodes import Node
 from drystone.core.retry import NO_RETRY, UNDO_RETRY, RetryPolicy
 
 Value = Any
@@ -56,11 +57,16 @@ class UndoWhen(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Body:
-    """What is done: a kind and its config."""
+    """What is done: a kind and its config.
+
+    kind: the empty string when it could not be read; the mistake is recorded.
+    node: the config with its places; the compiler checks it and lets go of it.
+    """
 
     kind: str
     config: Value
     where: Where
+    node: Node | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +98,7 @@ class Task:
     name: str
     body: Body
     where: Where
+    description: str = ""
     needs: tuple[str, ...] = ()
     needs_where: tuple[Where, ...] = ()
     when: Value = None

@@ -1,0 +1,434 @@
+"""The plan language (DESIGN §3): a tree of nodes -> a Plan, with a diagnostic for every mistake.
+
+Reads what one map says by itself. What needs more than that, such as whether a task exists that an expression names, is the compiler's.
+A task with a mistake still becomes a Task, as far as it can be read, so that the rest of the plan can be checked against it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from drystone.core import inputs as schemas
+from drystone.core import values
+from drystone.core.diagnostics import Diagnostics, Where
+from drystone.core.fields import Fields, unknown_key
+from drystone.core.nodes import Node, describe, inside, place, to_data
+from drystone.core.plan import (
+    Body,
+    Fanout,
+    Input,
+    OnFailure,
+    Plan,
+    RunIf,
+    Task,
+    Undo,
+    UndoMode,
+    UndoWhen,
+    Value,
+)  # fmt: skip
+from drystone.core.retry import NO_RETRY, UNDO_RETRY, Backoff, RetryPolicy
+from drystone.errors import FailureClass
+
+__all__ = ["NOT_BUILT", "PLAN_KEYS", "TASK_KEYS", "Node", "to_plan"]
+
+VERSION = 1
+PLAN_KEYS = (
+    "drystone", "name", "description", "inputs", "environment", "timeout", "on_failure", "defaults", "tasks", "outputs",
+)  # fmt: skip
+FANOUT_KEYS = ("max_parallel", "max_failures", "max_items")
+TASK_KEYS = (
+    "description", "needs", "when", "run_if", "for_each", *FANOUT_KEYS, "retry", "timeout", "undo", "undo_when", "allow_failure",
+    "priority", "labels",
+)  # fmt: skip
+RETRY_KEYS = ("attempts", "delay", "backoff", "max_delay", "jitter", "on")
+UNDO_KEYS = ("retry", "timeout")
+
+NOT_BUILT = frozenset({
+    ("plan", "finally"), ("plan", "concurrency"), ("plan", "notify"), ("plan", "triggers"),
+    ("task", "poll"), ("task", "pool"), ("task", "remedy"), ("task", "pivot"),
+    ("task", "approval"), ("task", "wait"), ("task", "plan"), ("task", "python"), ("task", "sql"),
+    ("undo", "restore"), ("on_failure", "ask"),
+})  # fmt: skip
+"""Parts of the language that this version does not build: where they stand, and the word."""
+
+NO_KIND = ""
+"""The kind of a body whose kind cannot be read; its mistake is recorded."""
+
+_PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+_TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
+_INPUT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    timeout: timedelta | None = None
+    retry: RetryPolicy = NO_RETRY
+
+
+def to_plan(node: Node, kinds: Collection[str], diagnostics: Diagnostics) -> Plan | None:
+    """The plan, or None when there is so little of it that checking more makes no sense; mistakes go to `diagnostics`.
+
+    kinds: names of the installed kinds: a task has exactly one key of these.
+    """
+    if not isinstance(node.value, Mapping):
+        diagnostics.error(f"a plan is a map, not {describe(node.value)}", node.where, hint="it begins with: drystone: 1")
+        return None
+    fields = Fields(node, "the plan", diagnostics)
+    _check_version(fields)
+    _check_plan_keys(fields)
+    defaults = _defaults(fields)
+    return Plan(
+        name=_plan_name(fields),
+        where=node.where,
+        description=fields.text("description") or "",
+        inputs=_inputs(fields),
+        environment=_environment(fields),
+        timeout=fields.duration("timeout", None),
+        on_failure=_on_failure(fields),
+        tasks=_tasks(fields, kinds, defaults),
+        outputs=_outputs(fields),
+    )
+
+
+# ---- the plan itself --------------------------------------------------------------------------------------------------
+
+
+def _check_version(fields: Fields) -> None:
+    node = fields.get("drystone")
+    if node is None:
+        hint = f"begin the file with: drystone: {VERSION}"
+        fields.diagnostics.error('"drystone" is missing: the version of the plan language', fields.node.where, hint=hint)
+    elif node.value is True or node.value != VERSION:
+        hint = f"this drystone reads version {VERSION}"
+        fields.diagnostics.error(f"version {describe(node.value)} of the plan language is not known", node.where, hint=hint)
+
+
+def _check_plan_keys(fields: Fields) -> None:
+    for key, (where, _) in fields.entries.items():
+        if key not in PLAN_KEYS and not _not_built("plan", key, where, fields.diagnostics):
+            unknown_key(key, where, "the plan", PLAN_KEYS, fields.diagnostics)
+
+
+def _not_built(level: str, word: str, where: Where, diagnostics: Diagnostics) -> bool:
+    if (level, word) not in NOT_BUILT:
+        return False
+    diagnostics.error(f'"{word}" is part of the plan language but this version does not build it yet', where, length=len(word))
+    return True
+
+
+def _plan_name(fields: Fields) -> str:
+    name = fields.text("name")
+    if "name" not in fields:
+        fields.diagnostics.error('"name" is missing: what the plan is called', fields.node.where)
+    elif name is not None:
+        _check_name(name, "a plan", _PLAN_NAME, "letters, digits, dots, dashes and underscores", fields, "name")
+    return name or ""
+
+
+def _check_name(name: str, what: str, shape: re.Pattern[str], allowed: str, fields: Fields, key: str) -> None:
+    if not shape.match(name):
+        node = fields.get(key)
+        where = node.where if node is not None and node.value == name else fields.key_where(key)
+        hint = f"it has at most 63 {allowed}, and begins with a letter{'' if shape is not _PLAN_NAME else ' or digit'}"
+        fields.diagnostics.error(f'"{name}" cannot be the name of {what}', where, hint=hint, length=len(name))
+
+
+def _environment(fields: Fields) -> Value:
+    node = fields.get("environment")
+    if node is None:
+        return None
+    value = values.compile_value(node, fields.diagnostics)
+    if isinstance(value, str) and not _ENVIRONMENT.match(value):
+        fields.refuse("environment", "a name of letters, digits, dots, dashes and underscores")
+    elif not isinstance(value, str | values.Template | values.Unknown):
+        fields.refuse("environment", "a name, or an expression that gives one")
+    return value
+
+
+def _on_failure(fields: Fields) -> OnFailure:
+    node = fields.get("on_failure")
+    if node is not None and isinstance(node.value, str) and _not_built("on_failure", node.value, node.where, fields.diagnostics):
+        return OnFailure.COMPENSATE
+    return fields.choice("on_failure", OnFailure, OnFailure.COMPENSATE)
+
+
+def _defaults(fields: Fields) -> _Defaults:
+    node = fields.get("defaults")
+    if node is None:
+        return _Defaults()
+    given = Fields(node, "the defaults", fields.diagnostics)
+    given.check_keys(("timeout", "retry"))
+    return _Defaults(timeout=given.duration("timeout", None), retry=_retry(given, NO_RETRY, partial=True))
+
+
+def _outputs(fields: Fields) -> dict[str, Value]:
+    node = fields.get("outputs")
+    if node is None:
+        return {}
+    given = Fields(node, "the plan's outputs", fields.diagnostics)
+    return {name: values.compile_value(child, fields.diagnostics) for name, (_, child) in given.entries.items()}
+
+
+# ---- inputs -----------------------------------------------------------------------------------------------------------
+
+
+def _inputs(fields: Fields) -> dict[str, Input]:
+    node = fields.get("inputs")
+    if node is None:
+        return {}
+    given = Fields(node, '"inputs"', fields.diagnostics)
+    return {name: _input(name, given) for name in given.entries}
+
+
+def _input(name: str, inputs: Fields) -> Input:
+    where, node = inputs.entries[name]
+    diagnostics = inputs.diagnostics
+    _check_name(name, "an input", _INPUT_NAME, "letters, digits and underscores", inputs, name)
+    if not isinstance(node.value, Mapping):
+        hint = f"write for example {name}: {{type: string}}"
+        diagnostics.error(f'input "{name}" must be a JSON Schema, not {describe(node.value)}', node.where, hint=hint)
+        return Input(name=name, schema={}, where=where)
+    fields = Fields(node, f'input "{name}"', diagnostics)
+    beside = ("default", "secret", "description")
+    schema = {key: to_data(child) for key, (_, child) in fields.entries.items() if key not in beside}
+    default = fields.get("default")
+    declared = Input(
+        name=name,
+        schema=schema,
+        where=where,
+        required=default is None,
+        default=None if default is None else to_data(default),
+        secret=fields.flag("secret", False),
+        description=fields.text("description") or "",
+    )
+    if not _check_schema(fields, schema):
+        # What is no schema fits everything: its mistake is recorded, and nothing else follows from it.
+        return replace(declared, schema={})
+    if default is not None:
+        for path, message in schemas.problems_of(declared, declared.default):
+            diagnostics.error(f'the default of input "{name}" {message}', place(default, path))
+    return declared
+
+
+def _check_schema(fields: Fields, schema: Mapping[str, object]) -> bool:
+    problems = schemas.check_schema(schema)
+    for path, message, hint in problems:
+        is_key = message.startswith("unknown key")
+        where = place(fields.node, path, at_key=is_key)
+        if path == ("required",):
+            hint = "an input without a default is required; give it a default to make it optional"
+        length = len(str(path[-1])) if is_key else 1
+        about = f'"{path[-1]}" of {fields.what} {message}' if path and not is_key else f"{fields.what}: {message}"
+        fields.diagnostics.error(about, where, hint=hint, length=length)
+    return not problems
+
+
+# ---- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def _tasks(fields: Fields, kinds: Collection[str], defaults: _Defaults) -> dict[str, Task]:
+    node = fields.get("tasks")
+    if node is None:
+        fields.diagnostics.error('"tasks" is missing: what the plan does', fields.node.where)
+        return {}
+    given = Fields(node, '"tasks"', fields.diagnostics)
+    if not given.entries and isinstance(node.value, Mapping):
+        fields.diagnostics.error("the plan has no tasks", node.where)
+    return {name: _task(name, given, kinds, defaults) for name in given.entries}
+
+
+def _task(name: str, tasks: Fields, kinds: Collection[str], defaults: _Defaults) -> Task:
+    where, node = tasks.entries[name]
+    _check_name(name, "a task", _TASK_NAME, "letters, digits, dashes and underscores", tasks, name)
+    fields = Fields(node, f'task "{name}"', tasks.diagnostics)
+    if not fields.entries:
+        if isinstance(node.value, Mapping):
+            fields.diagnostics.error(f'task "{name}" does nothing: it has no kind', where, hint=_kinds_hint(kinds))
+        return Task(name=name, where=where, body=Body(kind=NO_KIND, config=None, where=where))
+    needs, needs_where = _needs(fields)
+    return Task(
+        name=name,
+        where=where,
+        description=fields.text("description") or "",
+        body=_body(fields, kinds, TASK_KEYS),
+        needs=needs,
+        needs_where=needs_where,
+        when=_when(fields),
+        run_if=fields.choice("run_if", RunIf, RunIf.ALL_SUCCEEDED),
+        for_each=_fanout(fields),
+        retry=_retry(fields, defaults.retry),
+        timeout=fields.duration("timeout", defaults.timeout),
+        undo=_undo(fields, kinds),
+        undo_when=fields.choice("undo_when", UndoWhen, UndoWhen.SUCCEEDED) if "undo_when" in fields else None,
+        allow_failure=fields.flag("allow_failure", False),
+        priority=fields.integer("priority", 0),
+        labels=_labels(fields),
+    )
+
+
+def _kinds_hint(kinds: Collection[str]) -> str:
+    return f"a task has one of: {', '.join(sorted(kinds))}"
+
+
+def _body(fields: Fields, kinds: Collection[str], known: Collection[str]) -> Body:
+    """The one key that names a kind, and what stands behind it."""
+    chosen = [key for key in fields.entries if key in kinds and key not in known]
+    others = [key for key in fields.entries if key not in kinds and key not in known]
+    all_known = [*known, *kinds]
+    strangers = [key for key in others if not _not_built("task", key, fields.key_where(key), fields.diagnostics)]
+    for key in strangers:
+        unknown_key(key, fields.key_where(key), fields.what, all_known, fields.diagnostics)
+    for key in chosen[1:]:
+        summary = f'{fields.what} has two kinds: "{chosen[0]}" and "{key}"'
+        fields.diagnostics.error(summary, fields.key_where(key), hint="make two tasks of it", length=len(key))
+    if not chosen:
+        # An unknown key may well be a kind that is misspelt; then it has been reported.
+        if not others:
+            fields.diagnostics.error(f"{fields.what} has no kind", fields.node.where, hint=_kinds_hint(kinds))
+        return Body(kind=NO_KIND, config=None, where=fields.node.where)
+    where, node = fields.entries[chosen[0]]
+    return Body(kind=chosen[0], config=values.compile_value(node, fields.diagnostics), where=where, node=node)
+
+
+def _needs(fields: Fields) -> tuple[tuple[str, ...], tuple[Where, ...]]:
+    node = fields.get("needs")
+    if node is None:
+        return (), ()
+    items = node.value if isinstance(node.value, tuple) else (node,)
+    found: dict[str, Where] = {}
+    for item in items:
+        if isinstance(item.value, str):
+            found.setdefault(item.value, item.where)
+        else:
+            summary = f'"needs" of {fields.what} must be a list of task names, not {describe(item.value)}'
+            fields.diagnostics.error(summary, item.where)
+    return tuple(found), tuple(found.values())
+
+
+def _when(fields: Fields) -> Value:
+    node = fields.get("when")
+    if node is None:
+        return None
+    value = values.compile_value(_stripped(node), fields.diagnostics)
+    if isinstance(value, bool | values.Template | values.Unknown):
+        return value
+    hint = f'write "{{{{ {value} }}}}"' if isinstance(value, str) else ""
+    summary = f'"when" of {fields.what} must be true, false or an expression, not {describe(node.value)}'
+    fields.diagnostics.error(summary, node.where, hint=hint)
+    return None
+
+
+def _stripped(node: Node) -> Node:
+    """Without the line end that a YAML block leaves: text around an expression would make its result text."""
+    if not isinstance(node.value, str) or node.value == node.value.strip():
+        return node
+    indent = len(node.value) - len(node.value.lstrip())
+    text_at = inside(node.where, node.text_at, node.value, indent) if node.text_at is not None else None
+    return Node(node.where, node.value.strip(), text_at)
+
+
+def _fanout(fields: Fields) -> Fanout | None:
+    node = fields.get("for_each")
+    if node is None:
+        for key in FANOUT_KEYS:
+            if key in fields:
+                fields.diagnostics.error(f'"{key}" of {fields.what} needs "for_each" beside it', fields.key_where(key), length=len(key))
+        return None
+    items = values.compile_value(_stripped(node), fields.diagnostics)
+    if isinstance(items, bool | str | float) or items is None or (isinstance(items, int) and items < 0):
+        hint = f'write "{{{{ {items} }}}}" when it is an expression' if isinstance(items, str) else ""
+        summary = f'"for_each" of {fields.what} must be a list, a map, a number or an expression, not {describe(node.value)}'
+        fields.diagnostics.error(summary, node.where, hint=hint)
+        items = values.UNKNOWN
+    return Fanout(
+        items=items,
+        max_parallel=fields.integer("max_parallel", 0, least=1) or None,
+        max_failures=fields.integer("max_failures", 0, least=0),
+        max_items=fields.integer("max_items", 10_000, least=1),
+        where=node.where,
+    )
+
+
+def _labels(fields: Fields) -> dict[str, str]:
+    node = fields.get("labels")
+    if node is None:
+        return {}
+    labels = {}
+    given = Fields(node, f"the labels of {fields.what}", fields.diagnostics)
+    for name, (_, child) in given.entries.items():
+        if isinstance(child.value, str):
+            labels[name] = child.value
+        else:
+            given.refuse(name, "text: quote it")
+    return labels
+
+
+# ---- policies ---------------------------------------------------------------------------------------------------------
+
+
+def _retry(fields: Fields, base: RetryPolicy, *, partial: bool = False) -> RetryPolicy:
+    """A number of attempts, or a map that is laid over `base`; only a `partial` one need not say how many attempts there are."""
+    node = fields.get("retry")
+    if node is None:
+        return base
+    if not isinstance(node.value, Mapping):
+        return replace(base, attempts=fields.integer("retry", base.attempts, least=1, most=1000))
+    given = Fields(node, f"the retry of {fields.what}", fields.diagnostics)
+    given.check_keys(RETRY_KEYS)
+    if "attempts" not in given and base.attempts == 1 and not partial:
+        hint = "attempts counts every try, the first too"
+        fields.diagnostics.error(f'the retry of {fields.what} needs "attempts"', node.where, hint=hint)
+    return RetryPolicy(
+        attempts=given.integer("attempts", base.attempts, least=1, most=1000),
+        delay=given.duration("delay", base.delay, may_be_zero=True) or timedelta(0),
+        backoff=given.choice("backoff", Backoff, base.backoff),
+        max_delay=given.duration("max_delay", base.max_delay) or base.max_delay,
+        jitter=given.flag("jitter", base.jitter),
+        on=_failure_classes(given, base),
+    )
+
+
+def _failure_classes(fields: Fields, base: RetryPolicy) -> frozenset[FailureClass] | None:
+    node = fields.get("on")
+    if node is None:
+        return base.on
+    if not isinstance(node.value, tuple):
+        fields.refuse("on", "a list of failure classes")
+        return base.on
+    words = [item.value for item in FailureClass if item is not FailureClass.CANCELLED]
+    found = set()
+    for item in node.value:
+        if isinstance(item.value, str) and item.value in words:
+            found.add(FailureClass(item.value))
+        else:
+            hint = f"there are {', '.join(words)}"
+            fields.diagnostics.error(f"{describe(item.value)} is not a failure class", item.where, hint=hint)
+    return frozenset(found)
+
+
+def _undo(fields: Fields, kinds: Collection[str]) -> Undo:
+    node = fields.get("undo")
+    if node is None:
+        return Undo()
+    if isinstance(node.value, Mapping):
+        return _undo_body(node, fields, kinds)
+    if isinstance(node.value, str) and _not_built("undo", node.value, node.where, fields.diagnostics):
+        return Undo(mode=UndoMode.NONE, where=node.where)
+    mode = fields.choice("undo", UndoMode, UndoMode.NONE, hidden=(UndoMode.UNSAID, UndoMode.BODY))
+    return Undo(mode=mode, where=node.where)
+
+
+def _undo_body(node: Node, task: Fields, kinds: Collection[str]) -> Undo:
+    fields = Fields(node, f"the undo of {task.what}", task.diagnostics)
+    return Undo(
+        mode=UndoMode.BODY,
+        body=_body(fields, kinds, UNDO_KEYS),
+        retry=_retry(fields, UNDO_RETRY),
+        timeout=fields.duration("timeout", None),
+        where=task.key_where("undo"),
+    )
+
