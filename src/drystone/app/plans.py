@@ -46,9 +46,7 @@ def check(world: World, plan: PlanFile) -> Checked:
     tree = world.parse(source, plan.shown, found)
     written = to_plan(tree, world.registry.names(), found) if tree is not None else None
     graph = compile_plan(written, world.registry.info, found) if written is not None else None
-    return Checked(
-        plan=plan, source=source, graph=None if found.has_errors else graph, diagnostics=tuple(found)
-    )
+    return Checked(plan=plan, source=source, graph=None if found.has_errors else graph, diagnostics=tuple(found))
 
 
 def load(world: World, plan: PlanFile) -> tuple[Graph, str]:
@@ -56,9 +54,7 @@ def load(world: World, plan: PlanFile) -> tuple[Graph, str]:
     checked = check(world, plan)
     if checked.graph is None:
         errors = checked.errors
-        raise PlanError(
-            f"{plan.shown} has {errors} error{'' if errors == 1 else 's'}; nothing was run", diagnostics=checked.diagnostics
-        )
+        raise PlanError(f"{plan.shown} has {errors} error{'' if errors == 1 else 's'}; nothing was run", diagnostics=checked.diagnostics)
     return checked.graph, checked.source
 
 

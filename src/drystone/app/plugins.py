@@ -30,10 +30,6 @@ def _look(registry: Registry, name: str) -> Installed:
     try:
         info = registry.info(name)
     except PluginError as error:
-        return Installed(
-            name=name, distribution=distribution, version=version, has_undo=None, changes=None, problem=error.message
-        )
+        return Installed(name=name, distribution=distribution, version=version, has_undo=None, changes=None, problem=error.message)
     assert info is not None
-    return Installed(
-        name=name, distribution=distribution, version=version, has_undo=info.has_undo, changes=info.changes
-    )
+    return Installed(name=name, distribution=distribution, version=version, has_undo=info.has_undo, changes=info.changes)

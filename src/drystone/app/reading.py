@@ -41,18 +41,14 @@ def look(world: World, word: str) -> Look:
     journal = existing(world)
     record = journal.record(journal.find(word))
     graph = _graph(world, record)
-    new = new_run(
-        id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=record.created_at
-    )
+    new = new_run(id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=record.created_at)
     return Look(record=record, run=evolve(new, *journal.events(record.id)), home=world.home)
 
 
 def existing(world: World) -> Journal:
     """The project's store. Raises NotFoundError when nothing ever ran: looking must not make one."""
     if not world.has_store():
-        raise NotFoundError(
-            f'nothing has run in the project "{world.project}" yet', hint="go to the project's folder, or name it with -C"
-        )
+        raise NotFoundError(f'nothing has run in the project "{world.project}" yet', hint="go to the project's folder, or name it with -C")
     return world.journal()
 
 
@@ -82,16 +78,12 @@ def _lenient(registry: Registry) -> Callable[[str], KindInfo]:
             known = None
         if known is not None:
             return replace(known, outputs=None, check=lambda config: ())
-        return KindInfo(
-            name=name, has_undo=False, changes=False, undo_when=UndoWhen.SUCCEEDED, outputs=None, check=lambda config: ()
-        )
+        return KindInfo(name=name, has_undo=False, changes=False, undo_when=UndoWhen.SUCCEEDED, outputs=None, check=lambda config: ())
 
     return info
 
 
-def recent(
-    world: World, *, plan: str | None = None, environment: str | None = None, limit: int = 20
-) -> Sequence[RunSummary]:
+def recent(world: World, *, plan: str | None = None, environment: str | None = None, limit: int = 20) -> Sequence[RunSummary]:
     """The newest runs first; none when nothing ever ran."""
     if not world.has_store():
         return ()

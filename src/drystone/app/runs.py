@@ -79,9 +79,7 @@ def prepare(world: World, plan: PlanFile, given: Given) -> Prepared:
     """Compiles the plan and gathers inputs; nothing is recorded. Raises PlanError, InputError."""
     graph, source = plans.load(world, plan)
     found = inputs.gather(world, graph.plan, given)
-    return Prepared(
-        plan=plan, graph=graph, source=source, values=found, missing=inputs.missing(graph.plan, found)
-    )
+    return Prepared(plan=plan, graph=graph, source=source, values=found, missing=inputs.missing(graph.plan, found))
 
 
 def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand:
@@ -95,9 +93,7 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
     if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
         return known
     now = world.clock.now()
-    sealed = {
-        name: vault.seal(value) if graph.plan.inputs[name].secret else value for name, value in checked.items()
-    }
+    sealed = {name: vault.seal(value) if graph.plan.inputs[name].secret else value for name, value in checked.items()}
     record = RunRecord(
         id=world.ids.run_id(),
         plan=graph.plan.name,
@@ -120,15 +116,11 @@ def _environment(graph: Graph, checked: Mapping[str, Any]) -> str | None:
         return None
     name = values.render(graph.plan.environment, {"inputs": checked})
     if not isinstance(name, str) or not name.strip() or name.startswith("@") or not name.isprintable():
-        raise InputError(
-            f'the plan\'s environment is "{name}", which is no name', hint="it must be text, not empty, and not start with @"
-        )
+        raise InputError(f'the plan\'s environment is "{name}", which is no name', hint="it must be text, not empty, and not start with @")
     return name
 
 
-def _known(
-    world: World, token: str, graph: Graph, checked: Mapping[str, Any], vault: Vault
-) -> Hand | None:
+def _known(world: World, token: str, graph: Graph, checked: Mapping[str, Any], vault: Vault) -> Hand | None:
     record = world.journal().by_token(token)
     if record is None:
         return None

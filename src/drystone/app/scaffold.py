@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from drystone.app.places import SETTINGS, STORE
 from drystone.errors import ProjectError
 
-FOLDERS = ("plans", "modules", "playbooks", "inventories")
 LEAVE_OUT = ("__pycache__", "*.pyc", ".terraform", "*.tfstate", "*.tfstate.*", STORE)
 
 SETTINGS_TEXT = """\
@@ -29,13 +28,14 @@ IGNORE_TEXT = f"""\
 """
 
 
-def create(folder: Path, library: Path) -> list[str]:
+def create(folder: Path, library: Path, parts: Sequence[str]) -> list[str]:
     """Makes a project in `folder`, which may exist, and gives the files made, relative and sorted.
 
+    parts: the folders of the library that a project gets.
     Raises ProjectError which names the files in the way; then nothing was made.
     """
     texts = {SETTINGS: SETTINGS_TEXT, ".gitignore": IGNORE_TEXT}
-    copies = {str(path.relative_to(library)): path for path in _library_files(library)}
+    copies = {str(path.relative_to(library)): path for path in _library_files(library, parts)}
     _refuse_overwriting(folder, [*texts, *copies])
     try:
         for name, text in texts.items():
@@ -48,8 +48,8 @@ def create(folder: Path, library: Path) -> list[str]:
     return sorted([*texts, *copies])
 
 
-def _library_files(library: Path) -> Iterator[Path]:
-    for name in FOLDERS:
+def _library_files(library: Path, parts: Sequence[str]) -> Iterator[Path]:
+    for name in parts:
         for path in sorted((library / name).rglob("*")):
             inside = path.relative_to(library)
             if path.is_file() and not any(Path(part).match(pattern) for part in inside.parts for pattern in LEAVE_OUT):

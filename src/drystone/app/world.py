@@ -77,6 +77,7 @@ class World:
     by:      who asks, for the record: `user@host`.
     has_store: False when nothing ever ran in this project; then `journal` would make a store.
     cancel_request: where another process leaves its wish to end a run.
+    end_children: ends all child processes of this process at once, without grace.
     """
 
     project: Path
@@ -94,3 +95,4 @@ class World:
     vault: Callable[[], Vault]
     engine: Callable[[Sequence[Observer]], Engine]
     cancel_request: Callable[[str], Path]
+    end_children: Callable[[], None]

@@ -92,9 +92,7 @@ def rows(scene: Scene, *, width: int, room: int | None) -> list[Text]:
     return [*_counts(before, width), *lines, *_counts(after, width)]
 
 
-def choose(
-    instances: Sequence[Instance], room: int | None
-) -> tuple[Sequence[Instance], Sequence[Instance], Sequence[Instance]]:
+def choose(instances: Sequence[Instance], room: int | None) -> tuple[Sequence[Instance], Sequence[Instance], Sequence[Instance]]:
     """What is counted above, what is shown, what is counted below, for `room` lines (at least 3).
 
     What failed goes first, then what is in flight, then what comes next and what ended last.
@@ -174,13 +172,13 @@ def note(scene: Scene, instance: Instance) -> tuple[str, str]:
             return _retry(scene, instance, instance.undo.retry_at, len(instance.undo.attempts)), "yellow"
         case _, UndoStatus.LEFT:
             return instance.undo.reason, "red"
-        case (TaskStatus.RUNNING | TaskStatus.UNDOING), _:
+        case ((TaskStatus.RUNNING | TaskStatus.UNDOING), _):
             return _in_flight(scene, instance), "default"
         case TaskStatus.RETRYING, _:
             return _retry(scene, instance, instance.retry_at, len(instance.attempts)), "yellow"
-        case (TaskStatus.FAILED | TaskStatus.UNDO_FAILED), _ if failure:
+        case ((TaskStatus.FAILED | TaskStatus.UNDO_FAILED), _) if failure:
             return failure, "red"
-        case (TaskStatus.FAILED | TaskStatus.SKIPPED | TaskStatus.BLOCKED), _:
+        case ((TaskStatus.FAILED | TaskStatus.SKIPPED | TaskStatus.BLOCKED), _):
             return instance.reason, "bright_black"
         case TaskStatus.SUCCEEDED, None if not instance.changed:
             return "nothing changed", "bright_black"

@@ -15,9 +15,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-Mode = Annotated[
-    str | None, typer.Option("--mode", metavar="MODE", help="The mode that must work: namespaces or loopback.")
-]
+Mode = Annotated[str | None, typer.Option("--mode", metavar="MODE", help="The mode that must work: namespaces or loopback.")]
 
 
 @app.command(epilog=examples("drystone lab doctor", "drystone lab doctor --mode namespaces"))
@@ -43,9 +41,7 @@ def list_(json: Json = False) -> None:
 @app.command(epilog=examples("drystone lab reap", "drystone lab reap --force --yes"))
 def reap(
     force: Annotated[bool, typer.Option("--force", help="Everything, also what is alive.")] = False,
-    network: Annotated[
-        str | None, typer.Option("--network", metavar="ID", help="With --force: only this network and all in it.")
-    ] = None,
+    network: Annotated[str | None, typer.Option("--network", metavar="ID", help="With --force: only this network and all in it.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Take nothing away; say what would be.")] = False,
     yes: Yes = False,
     json: Json = False,

@@ -28,8 +28,8 @@ def checks(found: Sequence[Check], *, json: bool) -> None:
 def objects(found: Sequence[LabObject], *, json: bool) -> None:
     """One line for each network, subnet and VM."""
     if json:
-        rows = [{**asdict(item), "detail": dict(item.detail)} for item in found]
-        typer.echo(codec.dumps({"format": FORMAT, "objects": rows}, indent=2))
+        body = [{**asdict(item), "detail": dict(item.detail)} for item in found]
+        typer.echo(codec.dumps({"format": FORMAT, "objects": body}, indent=2))
         return
     if not found:
         typer.echo("the lab is empty", err=True)

@@ -116,7 +116,7 @@ class LiveWatcher:
         match event.type, event.task:
             case EventType.TASK_PROGRESS, str(task):
                 self._progress = {**self._progress, task: str(event.data.get("message", ""))}
-            case (EventType.TASK_STARTED | EventType.UNDO_STARTED), str(task):
+            case ((EventType.TASK_STARTED | EventType.UNDO_STARTED), str(task)):
                 self._progress.pop(task, None)
         if self._live is None:
             self._start(run)
@@ -129,9 +129,7 @@ class LiveWatcher:
         from rich.live import Live
 
         rate = FRAMES_PER_SECOND if len(run.graph.nodes) < LARGE else 2
-        self._live = Live(
-            console=self._console, get_renderable=self._picture, refresh_per_second=rate, vertical_overflow="crop"
-        )
+        self._live = Live(console=self._console, get_renderable=self._picture, refresh_per_second=rate, vertical_overflow="crop")
         self._live.start()
 
     def _picture(self) -> RenderableType:

@@ -23,9 +23,7 @@ def show(ctx: typer.Context, word: RunWord = "last", json: Json = False) -> None
 def runs(
     ctx: typer.Context,
     plan: Annotated[str | None, typer.Option("--plan", metavar="NAME", help="Only runs of this plan.")] = None,
-    environment: Annotated[
-        str | None, typer.Option("--environment", "-e", metavar="NAME", help="Only runs in this environment.")
-    ] = None,
+    environment: Annotated[str | None, typer.Option("--environment", "-e", metavar="NAME", help="Only runs in this environment.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
     json: Json = False,
 ) -> None:

@@ -55,9 +55,7 @@ def common(
         typer.Option("-C", "--project", metavar="DIR", envvar="DRYSTONE_PROJECT", help="The project to work in."),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
 ) -> None:
     """What every command knows."""
     ctx.obj = Session(folder=folder, debug=debug)

@@ -77,5 +77,9 @@ EXAMPLES: Examples = {
     "validate": examples("drystone validate", "drystone validate environment --strict", "drystone validate plans/shop.yaml --json"),
     "graph": examples("drystone graph environment", "drystone graph environment --format mermaid > environment.mmd"),
     "plugins": examples("drystone plugins"),
-    "schema": examples("drystone schema > plan.schema.json", "# first line of a plan, for editors:", "# yaml-language-server: $schema=../plan.schema.json"),
+    "schema": examples(
+        "drystone schema > plan.schema.json",
+        "# first line of a plan, for editors:",
+        "# yaml-language-server: $schema=../plan.schema.json",
+    ),
 }  # fmt: skip

@@ -18,7 +18,7 @@ def init(
     from drystone import wiring
     from drystone.app import scaffold
 
-    made = scaffold.create(folder, wiring.library())
+    made = scaffold.create(folder, wiring.library(), wiring.library_folders())
     typer.echo(f"made a project of {len(made)} files in {folder.resolve()}")
     typer.echo("next:")
     if folder.resolve() != Path.cwd():

@@ -80,9 +80,9 @@ def _note(item: Instance) -> str:
     match item.status, item.undo.status:
         case _, UndoStatus.LEFT:
             return item.undo.reason
-        case (TaskStatus.FAILED | TaskStatus.UNDO_FAILED), _ if attempt and attempt.failure:
+        case ((TaskStatus.FAILED | TaskStatus.UNDO_FAILED), _) if attempt and attempt.failure:
             return f"{attempt.failure.failure_class.value}: {words.first_line(attempt.failure.message)}"
-        case (TaskStatus.SKIPPED | TaskStatus.BLOCKED | TaskStatus.FAILED | TaskStatus.CANCELLED), _:
+        case ((TaskStatus.SKIPPED | TaskStatus.BLOCKED | TaskStatus.FAILED | TaskStatus.CANCELLED), _):
             return item.reason
         case TaskStatus.SUCCEEDED, _ if not item.changed:
             return "nothing changed"

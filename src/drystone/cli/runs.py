@@ -21,12 +21,8 @@ def run(
     pairs: Annotated[
         list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input; may be given several times.")
     ] = None,
-    inputs: Annotated[
-        Path | None, typer.Option("--inputs", metavar="FILE", help="Inputs from a YAML or JSON file.")
-    ] = None,
-    token: Annotated[
-        str | None, typer.Option("--token", metavar="T", help="Twice with the same token starts one run.")
-    ] = None,
+    inputs: Annotated[Path | None, typer.Option("--inputs", metavar="FILE", help="Inputs from a YAML or JSON file.")] = None,
+    token: Annotated[str | None, typer.Option("--token", metavar="T", help="Twice with the same token starts one run.")] = None,
     yes: Yes = False,
     json: Json = False,
 ) -> int:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,8 @@ def graceful(hand: Hand, watcher: Watcher) -> Iterator[None]:
         if not asked:
             asked.append(number)
             name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-            hand.cancel(f"{name}")
-            watcher.notice(
-                "cancelling: what runs is told to end, then what was done is undone; Ctrl-C again ends at once"
-            )
+            hand.cancel(name)
+            watcher.notice("cancelling: what runs is told to end, then what was done is undone; Ctrl-C again ends at once")
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
@@ -45,7 +44,11 @@ def graceful(hand: Hand, watcher: Watcher) -> Iterator[None]:
 
 
 def _end_at_once(hand: Hand) -> None:
-    # No clean-up on purpose: every child has a supervisor that ends it when this process is gone, and the journal knows the rest.
+    # In a thread, because this handler may have interrupted the very code that holds the lock which is needed.
+    ending = Thread(target=hand.world.end_children, daemon=True)
+    ending.start()
+    ending.join(timeout=1)
+    # No other clean-up, on purpose: what still lives is ended by its supervisor, and the journal knows the rest.
     cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
     text = f"{cursor}\nended at once; run {hand.run.id} was left half-way. to go on: drystone resume {words.short(hand.run.id)}\n"
     os.write(2, text.encode())

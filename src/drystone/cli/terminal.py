@@ -38,6 +38,4 @@ def _console(stream: IO[str]) -> Console:
     from rich.console import Console
 
     width = None if is_terminal(stream) else WIDE
-    return Console(
-        file=stream, width=width, highlight=False, markup=False, emoji=False, no_color=not has_colour(stream)
-    )
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, no_color=not has_colour(stream))
