@@ -138,7 +138,8 @@ class Supervisor:
 
     def clear(self, doomed: Callable[[Process], bool], limit_s: float) -> None:
         """Kills the descendants that `doomed` names until none is left; those that may not be killed are left."""
-        until, refused = monotonic() + limit_s, set()
+        until = monotonic() + limit_s
+        refused: set[int] = set()
         while self.reap() and monotonic() < until:
             targets = [each.pid for each in descendants() if doomed(each) and each.pid not in refused]
             if not targets:
@@ -233,7 +234,7 @@ def write_record(path: bytes, child: int, grace_s: float) -> None:
 
 def prctl(option: int, value: int) -> None:
     """The system call of that name, which Python does not wrap."""
-    function = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+    function = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]
     _ctypes.call_function(function, (option, value, 0, 0, 0))
 
 
