@@ -8,21 +8,26 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drystone.errors import ProjectError
+
 if TYPE_CHECKING:
-    from drystone.adapters.redact import Redactor
+    from drystone.adapters.process import SupervisedProcess
     from drystone.adapters.secrets import ProjectSecrets
     from drystone.app.doctor import Machine
-    from drystone.app.world import Engine, Observer, World
+    from drystone.app.world import Observer, World
+    from drystone.engines.embedded.engine import EmbeddedEngine
     from drystone.engines.layout import Layout
     from drystone.engines.vault import Vault
     from drystone.plugin.registry import Registry
     from drystone.ports import Journal
     from drystone.settings import Settings
+
+STORE_FILE = "drystone.db"
 
 
 def environ() -> Mapping[str, str]:
@@ -55,12 +60,11 @@ def machine(project: Path) -> Machine:
 def world(project: Path) -> World:
     """The surroundings of a command that works in a project."""
     from drystone.adapters.clock import SystemClock
-    from drystone.adapters.ids import Ulids
+    from drystone.adapters.ids import SystemIds
     from drystone.adapters.yaml_text import parse
     from drystone.app.world import World
-    from drystone.plugin.registry import Registry
 
-    parts = Parts(project, Registry())
+    parts = Parts(project)
     return World(
         project=project,
         home=parts.layout.home,
@@ -71,18 +75,107 @@ def world(project: Path) -> World:
         registry=parts.registry,
         parse=parse,
         clock=SystemClock(),
-        ids=Ulids(),
+        ids=SystemIds(),
         has_store=parts.has_store,
         journal=lambda: parts.journal,
         vault=parts.vault,
         engine=parts.engine,
         cancel_request=parts.layout.cancel_request,
+        end_children=lambda: parts.process.end_now(),
     )
 
 
 class Parts:
     """The parts that serve one project, each built when it is first asked for."""
 
-    def __init__(self, project: Path, registry: Registry) -> None:
+    def __init__(self, project: Path) -> None:
         self.project = project
-        self.registry = registry
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Installed plugins."""
+        from drystone.plugin.registry import Registry
+
+        return Registry()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Of drystone.toml and the environment. Raises ProjectError."""
+        from drystone.settings import load
+
+        path = self.project / "drystone.toml"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            text = ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProjectError(f'"{path}" cannot be read: {error}') from error
+        return load(environ(), text)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where things stand below .drystone."""
+        from drystone.engines.layout import Layout
+
+        return Layout(self.project / ".drystone")
+
+    @cached_property
+    def process(self) -> SupervisedProcess:
+        """Child processes."""
+        from drystone.adapters.process import SupervisedProcess
+
+        return SupervisedProcess()
+
+    @cached_property
+    def secrets(self) -> ProjectSecrets:
+        """The project's secret sources, and its key."""
+        from drystone.adapters.secrets import ProjectSecrets
+
+        return ProjectSecrets(self.settings.secrets, home=self.layout.home, root=self.project, environ=environ())
+
+    @property
+    def store_url(self) -> str:
+        """Of the settings, else SQLite in the .drystone folder."""
+        return self.settings.store.url or f"sqlite:///{self.layout.home / STORE_FILE}"
+
+    def has_store(self) -> bool:
+        """False when the store is a file that is not there yet."""
+        return bool(self.settings.store.url) or (self.layout.home / STORE_FILE).is_file()
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The store; made when it is not there."""
+        from drystone.adapters import owner
+        from drystone.stores.sql import SqlJournal
+
+        return SqlJournal(self.store_url, is_alive=owner.is_alive)
+
+    def vault(self) -> Vault:
+        """For the secrets of one run."""
+        from drystone.adapters.redact import Redactor
+        from drystone.engines.vault import Vault
+
+        return Vault(self.secrets, Redactor())
+
+    def engine(self, observers: Sequence[Observer]) -> EmbeddedEngine:
+        """The embedded engine, told who watches."""
+        from drystone.adapters import owner
+        from drystone.adapters.clock import SystemClock
+        from drystone.adapters.ids import SystemIds
+        from drystone.adapters.redact import Redactor
+        from drystone.engines.attempt import Performer
+        from drystone.engines.embedded.engine import EmbeddedEngine
+
+        performer = Performer(registry=self.registry, process=self.process, layout=self.layout, environ=environ())
+        return EmbeddedEngine(
+            journal=self.journal,
+            performer=performer,
+            layout=self.layout,
+            secrets=self.secrets,
+            redactor=Redactor,
+            clock=SystemClock(),
+            ids=SystemIds(),
+            settings=self.settings.engine,
+            owner=owner.me(),
+            observers=observers,
+        )

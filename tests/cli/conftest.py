@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,8 +28,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
 
 
-def look_at(simulation: Simulation, home: Path = Path("/nowhere/.drystone")) -> Look:
-    """A simulated run as `app.reading.look` gives it."""
+@pytest.fixture
+def look_at(tmp_path: Path) -> Callable[[Simulation], Look]:
+    """A simulated run -> what `app.reading.look` gives; its .drystone folder is in `tmp_path`."""
+    return lambda simulation: _look(simulation, tmp_path / ".drystone")
+
+
+def _look(simulation: Simulation, home: Path) -> Look:
     record = RunRecord(
         id=simulation.run.id,
         plan=simulation.run.graph.plan.name,

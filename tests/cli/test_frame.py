@@ -114,8 +114,8 @@ def test_columns_stay_where_they_are_when_other_rows_come_into_view() -> None:
     simulation.until("vm[0]")
     columns = set()
     while not simulation.run.status.is_final:
-        rows = [line for line in picture(simulation, height=12)[1:] if " succeeded " in line and not line.startswith("  …")]
-        columns |= {line.index(" succeeded ") for line in rows}
+        rows = [line for line in picture(simulation, height=12)[1:] if " running " in line and not line.startswith("  …")]
+        columns |= {line.index(" running ") for line in rows}
         simulation.step()
     assert len(columns) == 1
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from drystone.errors import PluginError
-from drystone.plugin.registry import Registry
+
+if TYPE_CHECKING:
+    from drystone.plugin.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)

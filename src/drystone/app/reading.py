@@ -17,11 +17,11 @@ from drystone.core.graph import Graph, KindInfo
 from drystone.core.plan import UndoWhen
 from drystone.core.run import Attempt, Instance, Run, evolve, new_run
 from drystone.errors import NotFoundError, PluginError, StoreError
-from drystone.plugin.registry import Registry
 from drystone.ports import Journal, RunRecord, RunSummary
 
 if TYPE_CHECKING:
     from drystone.core.events import Event
+    from drystone.plugin.registry import Registry
 
 POLL_SECONDS = 0.2
 """How often a log is looked at that somebody else writes."""

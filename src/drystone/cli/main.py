@@ -18,6 +18,7 @@ from drystone import __version__
 from drystone.cli import exit_codes, lab, look, plans, project, runs
 from drystone.cli.options import Session
 
+DEBUG = "--debug"
 HELP = """\
 Runs Terraform, Ansible, SSH and more as tasks of a dependency graph, each with its own undo.
 
@@ -54,17 +55,19 @@ def common(
         Path | None,
         typer.Option("-C", "--project", metavar="DIR", envvar="DRYSTONE_PROJECT", help="The project to work in."),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error came from.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
 ) -> None:
     """What every command knows."""
-    ctx.obj = Session(folder=folder, debug=debug)
+    ctx.obj = Session(folder=folder)
 
 
 def run(argv: Sequence[str]) -> int:
     """Runs one command line and gives its exit code; nothing is raised."""
+    # Wherever it stands: whoever runs a command again with --debug types it at the end.
+    words = [word for word in argv if word != DEBUG] or ["--help"]
     try:
-        result = app(args=list(argv), prog_name="drystone", standalone_mode=False)
+        result = app(args=words, prog_name="drystone", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_left()
@@ -85,7 +88,7 @@ def main() -> NoReturn:
 def _report(error: BaseException, argv: Sequence[str]) -> int:
     from drystone.cli import problems
 
-    if "--debug" in argv and not isinstance(error, KeyboardInterrupt):
+    if DEBUG in argv and not isinstance(error, KeyboardInterrupt):
         import traceback
 
         traceback.print_exception(error)

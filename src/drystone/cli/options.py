@@ -19,7 +19,6 @@ class Session:
     """The common options. `folder` None means that the current folder tells the project."""
 
     folder: Path | None
-    debug: bool
 
     def project(self) -> Path:
         """The project that this command works in."""

@@ -1,0 +1,123 @@
+"""What a person reads of a run that has ended: why, what was undone in which order, what is left, what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from drystone.app.describe import run_json
+from drystone.app.reading import Look
+from drystone.cli import run_view
+from drystone.core.plan import Fanout, OnFailure, Undo, UndoMode
+from drystone.core.retry import RetryPolicy
+from drystone.testing.graphs import graph_of, task
+from drystone.testing.simulation import Simulation, fail, ok
+
+CHAIN = {"network": [], "vm": ["network"], "software": ["vm"], "migration": ["software"]}
+LookAt = Callable[[Simulation], Look]
+
+
+def ended(look_at: LookAt, tasks: dict[str, object] | None = None, **arguments: object) -> tuple[Look, str]:
+    on_failure = arguments.pop("on_failure", OnFailure.COMPENSATE)
+    simulation = Simulation(graph_of(tasks or CHAIN, on_failure=on_failure), **arguments)  # type: ignore[arg-type]
+    simulation.finish()
+    look = look_at(simulation)
+    return look, "\n".join(run_view.summary(look, simulation.now))
+
+
+def test_a_failed_run_tells_task_class_message_and_last_output(look_at: LookAt) -> None:
+    look, _ = ended(look_at, script={"migration": fail("failed", 'relation "notes" exists')})
+    log = look.home / (look.run.instances["migration"].attempts[-1].log or "")
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"line {n}\n" for n in range(100)))
+    text = "\n".join(run_view.summary(look, look.run.created_at))
+    assert 'task migration failed (failed): relation "notes" exists' in text
+    assert "    line 99" in text and "line 88" in text and "line 87" not in text
+
+
+def test_the_order_of_the_way_back_is_told(look_at: LookAt) -> None:
+    _, text = ended(look_at, script={"migration": fail()})
+    assert "undone, in this order: software, vm, network" in text
+
+
+def test_what_is_left_standing_is_told_with_its_reason(look_at: LookAt) -> None:
+    tasks = {**CHAIN, "vm": task("vm", ["network"], undo=Undo(mode=UndoMode.IRREVERSIBLE))}
+    _, text = ended(look_at, tasks, script={"migration": fail()})
+    assert "left standing:" in text
+    assert "    vm: it cannot be undone" in text
+
+
+def test_an_undo_that_failed_is_told_as_a_failure_of_its_own(look_at: LookAt) -> None:
+    tasks = {**CHAIN, "vm": task("vm", ["network"], undo=Undo(mode=UndoMode.AUTO, retry=RetryPolicy()))}
+    _, text = ended(look_at, tasks, script={"migration": fail(), "undo:vm": fail("unreachable", "no route to host")})
+    assert "the undo of vm failed (unreachable): no route to host" in text
+    assert "    network: vm rests on it and still stands" in text
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "script", "step"),
+    [
+        (OnFailure.COMPENSATE, {}, "undo 01SIMULATE"),
+        (OnFailure.COMPENSATE, {"migration": fail()}, "logs 01SIMULATE"),
+        (OnFailure.STOP, {"migration": fail()}, "resume 01SIMULATE"),
+    ],
+)
+def test_the_next_command_is_told(look_at: LookAt, on_failure: OnFailure, script: dict[str, object], step: str) -> None:
+    _, text = ended(look_at, on_failure=on_failure, script=script)
+    assert step in text.splitlines()[-1] or step in text.splitlines()[-2]
+
+
+def test_commands_name_the_project_when_it_is_not_the_current_one(look_at: LookAt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    look, text = ended(look_at)
+    assert f"drystone -C {look.home.parent} show" in text
+
+
+def test_a_run_that_changed_nothing_says_so_and_has_nothing_to_undo(look_at: LookAt) -> None:
+    _, text = ended(look_at, {"a": []}, script={"a": ok(changed=False)})
+    assert "test succeeded in 1.0s: 1 task, nothing changed" in text
+    assert "undo" not in text
+
+
+def test_json_has_the_shape_that_other_programs_read(look_at: LookAt) -> None:
+    tasks = {"vm": task("vm", for_each=Fanout(items=2)), "end": ["vm"]}
+    look, _ = ended(look_at, tasks, script={"end": fail("refused", "no")}, environment="staging")
+    shape = run_json(look.run, look.record)
+    assert set(shape) >= {
+        "format", "id", "plan", "environment", "status", "bundle", "started_at", "finished_at", "inputs", "outputs", "error", "tasks",
+    }  # fmt: skip
+    assert shape["error"] == {"task": "end", "class": "refused", "message": "no"}
+    assert (shape["status"], shape["environment"], shape["cause"], shape["left"]) == ("compensated", "staging", "failed", [])
+    assert [item["id"] for item in shape["tasks"]] == ["vm[0]", "vm[1]", "end"]
+    assert [item["needs"] for item in shape["tasks"]] == [[], [], ["vm"]]
+    vm = shape["tasks"][0]
+    assert (vm["status"], vm["undo"]["mode"], vm["undo"]["status"], len(vm["undo"]["attempts"])) == ("undone", "auto", "succeeded", 1)
+    assert set(vm["attempts"][0]) == {"number", "status", "started_at", "finished_at", "error", "log"}
+    assert vm["attempts"][0]["started_at"].endswith("Z")
+
+
+def test_json_tells_no_secret(look_at: LookAt) -> None:
+    from drystone.core.values import Secret
+
+    look, _ = ended(look_at, {"a": []}, inputs={"password": Secret(sealed="gAAAA")}, script={"a": ok({"key": Secret(sealed="gBBBB")})})
+    shape = run_json(look.run, look.record)
+    assert (shape["inputs"], shape["tasks"][0]["outputs"]) == ({"password": "***"}, {"key": "***"})
+
+
+def test_the_task_table_has_a_line_for_each_instance(look_at: LookAt) -> None:
+    look, _ = ended(look_at, {"vm": task("vm", for_each=Fanout(items=3))})
+    lines = run_view.task_table(look.run, look.run.created_at)
+    assert [line.split()[1] for line in lines[1:]] == ["vm[0]", "vm[1]", "vm[2]"]
+
+
+def test_a_log_outside_the_current_folder_is_named_in_full(look_at: LookAt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    look, _ = ended(look_at, script={"migration": fail()})
+    log = look.home / (look.run.instances["migration"].attempts[-1].log or "")
+    log.parent.mkdir(parents=True)
+    log.write_text("boom\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert f"last output ({log})" in "\n".join(run_view.summary(look, look.run.created_at))
