@@ -28,6 +28,8 @@ class EventType(StrEnum):
     """by, reason."""
     RUN_COMPENSATING = "run.compensating"
     """cause: failed, cancelled or requested."""
+    RUN_CLOSING = "run.closing"
+    """status, outputs, left, message: how the run ends; the tasks under `finally` come now."""
     RUN_FINISHED = "run.finished"
     """status, outputs, left: ids of the instances left standing."""
     TASK_EXPANDED = "task.expanded"

@@ -102,4 +102,5 @@ TASK_TRANSITIONS: Mapping[tuple[TaskStatus, TaskStatus], str] = {
     (TaskStatus.BLOCKED, TaskStatus.PENDING): "resumed",
     (TaskStatus.CANCELLED, TaskStatus.PENDING): "resumed",
     (TaskStatus.SKIPPED, TaskStatus.PENDING): "resumed: what it needs may not be skipped this time",
+    (TaskStatus.SUCCEEDED, TaskStatus.PENDING): "the run goes on, so what stands under finally comes again at its new end",
 }

@@ -11,7 +11,7 @@ from drystone.core.run import Cause, UndoStatus
 from drystone.core.states import RunStatus
 from drystone.errors import RefusedError
 from drystone.testing.graphs import graph_of, task
-from drystone.testing.simulation import Simulation, fail, ok
+from drystone.testing.simulation import Ending, Simulation, fail, ok
 
 CHAIN = {"network": [], "subnet": ["network"], "vm": ["subnet"], "software": ["vm"], "migration": ["software"]}
 
@@ -180,3 +180,50 @@ def test_a_task_that_was_resumed_and_undone_can_be_told_from_its_history() -> No
     simulation.undo()
     simulation.finish()
     assert simulation.replayed() == simulation.run
+
+
+def test_nothing_is_undone_past_a_completed_pivot_and_the_run_stops_for_a_person() -> None:
+    tasks = {"copy": [], "switch": task("switch", ["copy"], pivot=True), "tidy": ["switch"]}
+    simulation = Simulation(graph_of(tasks), script={"tidy": fail()})
+    run = simulation.finish()
+    assert (run.status, undone(simulation)) == (RunStatus.FAILED, [])
+    assert run.left == ("copy", "switch")
+    assert "switch" in run.reason
+    with pytest.raises(RefusedError, match="pivot"):
+        simulation.undo()
+
+
+def test_a_pivot_that_failed_does_not_hold_up_the_way_back() -> None:
+    tasks = {"copy": [], "switch": task("switch", ["copy"], pivot=True)}
+    simulation = Simulation(graph_of(tasks), script={"switch": fail()})
+    assert simulation.finish().status is RunStatus.COMPENSATED
+    assert undone(simulation) == ["copy"]
+
+
+NONE = Undo(mode=UndoMode.NONE)
+
+
+@pytest.mark.parametrize(("ending", "status"), [(ok(), RunStatus.SUCCEEDED), (fail(), RunStatus.COMPENSATED)])
+def test_what_stands_under_finally_runs_last_however_the_run_ended(ending: Ending, status: RunStatus) -> None:
+    tasks = {"a": [], "b": ["a"], "report": task("report", closing=True, undo=NONE)}
+    simulation = Simulation(graph_of(tasks), script={"b": ending})
+    assert simulation.finish().status is status
+    assert simulation.started[-1] == "report"
+
+
+def test_a_failure_under_finally_does_not_change_how_the_run_ended() -> None:
+    tasks = {"a": [], "report": task("report", closing=True, undo=NONE), "mail": task("mail", closing=True, undo=NONE)}
+    simulation = Simulation(graph_of(tasks), script={"report": fail()})
+    run = simulation.finish()
+    assert run.status is RunStatus.SUCCEEDED
+    assert run.instances["report"].status.value == "failed"
+    assert run.instances["mail"].status.value == "succeeded"
+
+
+def test_what_stands_under_finally_comes_again_when_a_run_that_had_ended_is_taken_back() -> None:
+    tasks = {"a": [], "report": task("report", closing=True, undo=NONE)}
+    simulation = Simulation(graph_of(tasks))
+    simulation.finish()
+    simulation.undo()
+    assert simulation.finish().status is RunStatus.COMPENSATED
+    assert simulation.started == ["a", "report", "undo:a", "report"]

@@ -27,6 +27,8 @@ from drystone.errors import FailureClass
 
 def decide(run: Run, now: datetime) -> list[Command]:
     """What to do now; empty when the run has ended or only waits for attempts in flight."""
+    if run.closing is not None and not run.status.is_final:
+        return _close(run, now)
     match run.status:
         case RunStatus.RUNNING | RunStatus.WAITING:
             return _stop(run, now) if run.is_stopping else _forward(run, now)
@@ -46,9 +48,14 @@ def _forward(run: Run, now: datetime) -> list[Command]:
         return [_record(run, now, EventType.RUN_CANCEL_REQUESTED, data=data)]
     if run.forward.reached:
         return [_condition(run, now, id_) for id_ in run.forward.reached]
-    index = run.forward
-    if index.remaining == 0 and not run.running:
+    if run.forward.remaining == 0 and not run.running:
         return [_finish(run, now)]
+    return _starts(run, now, deadline)
+
+
+def _starts(run: Run, now: datetime, deadline: datetime | None = None) -> list[Command]:
+    """Attempts for which there is room, and when to look again."""
+    index = run.forward
     room = run.max_parallel - len(run.running)
     due = sorted((run.instances[id_].rank, id_) for id_ in _due(index.retrying, now))
     chosen = heapq.merge(due, index.ready[: max(0, room)]) if due else index.ready[: max(0, room)]
@@ -177,8 +184,19 @@ def _finish(run: Run, now: datetime) -> Record:
     return _finished(run, now, RunStatus.SUCCEEDED, outputs=outputs)
 
 
-def _finished(run: Run, now: datetime, status: RunStatus, **data: Any) -> Record:
-    return _record(run, now, EventType.RUN_FINISHED, data={"status": status.value, "outputs": {}, "left": [], **data})
+def _finished(run: Run, now: datetime, status: RunStatus, **more: Any) -> Record:
+    """The run is over; or it is but for the tasks under `finally`."""
+    data = {"status": status.value, "outputs": {}, "left": [], **more}
+    type_ = EventType.RUN_CLOSING if run.forward.closing else EventType.RUN_FINISHED
+    return _record(run, now, type_, data=data)
+
+
+def _close(run: Run, now: datetime) -> list[Command]:
+    if run.forward.reached:
+        return [_condition(run, now, id_) for id_ in run.forward.reached]
+    if run.forward.closing == 0 and not run.running:
+        return [_record(run, now, EventType.RUN_FINISHED, data=run.closing)]
+    return _starts(run, now)
 
 
 def _stop(run: Run, now: datetime) -> list[Command]:
@@ -193,7 +211,10 @@ def _stop(run: Run, now: datetime) -> list[Command]:
             return [Wake(at=end)]
         return [Cancel(instance=id_, reason="the run failed elsewhere") for id_ in sorted(run.running)]
     cause = run.cause or Cause.FAILED
-    if run.graph.plan.on_failure is OnFailure.COMPENSATE and (cause is not Cause.CANCELLED or _has_to_undo(run)):
+    if _compensates(run) and (pivot := run.passed_pivot) is not None:
+        message = f'"{pivot}" has succeeded, and nothing is undone past it'
+        return [_finished(run, now, RunStatus.FAILED, left=_touched(run), message=message)]
+    if _compensates(run) and (cause is not Cause.CANCELLED or _touched(run)):
         return [_record(run, now, EventType.RUN_COMPENSATING, data={"cause": cause.value})]
     return [_finished(run, now, RunStatus.CANCELLED if cause is Cause.CANCELLED else RunStatus.FAILED)]
 
@@ -208,11 +229,17 @@ def _give_up(run: Run, now: datetime, id_: str) -> Record:
     return _record(run, now, EventType.TASK_FAILED, task=id_, data=data)
 
 
-def _has_to_undo(run: Run) -> bool:
-    return any(
-        instance.undo.mode is not UndoMode.NONE and instance.to_undo(run.task_of(instance).undo_when)
-        for instance in run.instances.values()
-    )
+def _compensates(run: Run) -> bool:
+    return run.graph.plan.on_failure is OnFailure.COMPENSATE
+
+
+def _touched(run: Run) -> list[str]:
+    """Instances that the way back would have something to do with."""
+    return [
+        instance.id
+        for instance in run.in_order()
+        if instance.undo.mode is not UndoMode.NONE and instance.to_undo(run.task_of(instance).undo_when)
+    ]
 
 
 # ---- back -------------------------------------------------------------------------------------------------------------
@@ -224,7 +251,7 @@ def _back(run: Run, now: datetime) -> list[Command]:
     if index.remaining == 0 and not run.running:
         left = left_standing(list(run.in_order()))
         status = RunStatus.COMPENSATION_FAILED if left else RunStatus.COMPENSATED
-        return [_record(run, now, EventType.RUN_FINISHED, data={"status": status.value, "outputs": {}, "left": list(left)})]
+        return [_finished(run, now, status, left=list(left))]
     room = max(0, run.max_parallel - len(run.running))
     chosen = (sorted(_due(index.retrying, now)) + list(index.ready))[:room]
     commands: list[Command] = [_start_undo(run, now, id_) for id_ in chosen]

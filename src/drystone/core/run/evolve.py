@@ -43,7 +43,8 @@ class Draft:
         self.fields: dict[str, Any] = {}
         index = run.forward
         self.open, self.unsettled, self.failures = index.open, index.unsettled, index.failures
-        self.held, self.retrying, self.remaining = index.held, index.retrying, index.remaining
+        self.held, self.retrying = index.held, index.retrying
+        self.remaining, self.closing_left = index.remaining, index.closing
         self.reached = list(index.reached)
         self.ready: list[tuple[tuple[int, ...], str]] = []
         self.base_ready = index.ready
@@ -119,6 +120,7 @@ def new_run(
         held=HashTrieMap(),
         retrying=HashTrieMap(),
         remaining=0,
+        closing=0,
     )
     draft = Draft(
         Run(
@@ -171,13 +173,35 @@ def _run_started(draft: Draft, event: Event) -> None:
 
 def _run_resumed(draft: Draft, event: Event) -> None:
     draft.set_run(RunStatus.RUNNING, cause=None, reason="", cancel_requested=False, finished_at=None, left=())
+    _reopen(draft)
     draft.fatal, draft.stopping_since, draft.goes_back = (), None, False
     for id_ in event.data["reset"]:
-        instance = draft.instances[id_]
-        undo = UndoState(mode=instance.undo.mode)
-        draft.set(instance, TaskStatus.PENDING, reason="", retry_at=None, budget=len(instance.attempts), undo=undo)
+        _start_afresh(draft, draft.instances[id_])
     draft.base_ready, draft.gone, draft.left_reached = (), set(), set()
     forward.build(draft)
+
+
+def _start_afresh(draft: Draft, instance: Instance) -> None:
+    undo = UndoState(mode=instance.undo.mode)
+    draft.set(instance, TaskStatus.PENDING, reason="", retry_at=None, budget=len(instance.attempts), undo=undo)
+
+
+def _reopen(draft: Draft) -> None:
+    """A run that had ended goes on: what stands under `finally` will come again."""
+    if draft.current("closing") is None:
+        return
+    draft.fields["closing"] = None
+    for name, node in draft.run.graph.nodes.items():
+        if node.task.closing:
+            for id_ in draft.expansions[name]:
+                _start_afresh(draft, draft.instances[id_])
+    forward.build(draft)
+
+
+def _closing(draft: Draft, event: Event) -> None:
+    _end_pending(draft)
+    draft.fields["closing"] = event.data
+    forward.close(draft)
 
 
 def _cancel_requested(draft: Draft, event: Event) -> None:
@@ -190,8 +214,11 @@ def _cancel_requested(draft: Draft, event: Event) -> None:
 
 
 def _compensating(draft: Draft, event: Event) -> None:
+    _reopen(draft)
     _end_pending(draft)
     draft.set_run(RunStatus.COMPENSATING, cause=Cause(event.data["cause"]), finished_at=None, left=())
+    # Ids that started on the way forward in this same batch may start again on the way back.
+    draft.gone = set()
     draft.goes_back = draft.back_rebuilt = True
     draft.back_stands, draft.back_retrying = HashTrieMap(), HashTrieMap()
     back.begin(draft)
@@ -200,7 +227,8 @@ def _compensating(draft: Draft, event: Event) -> None:
 def _finished(draft: Draft, event: Event) -> None:
     status = RunStatus(event.data["status"])
     if status in (RunStatus.FAILED, RunStatus.CANCELLED):
-        _end_pending(draft)
+        if draft.current("closing") is None:
+            _end_pending(draft)
         cause = Cause.FAILED if status is RunStatus.FAILED else Cause.CANCELLED
         draft.fields["cause"] = draft.current("cause") or cause
         draft.fields["reason"] = draft.current("reason") or event.data.get("message", "")
@@ -213,6 +241,8 @@ def _end_pending(draft: Draft) -> None:
     failed: set[str] = set()
     ends = (TaskStatus.FAILED, TaskStatus.BLOCKED)
     for name, node in draft.run.graph.nodes.items():
+        if node.task.closing:
+            continue
         blocked = any(need in failed for need in node.needs)
         for id_ in draft.expansions[name]:
             instance = draft.instances[id_]
@@ -405,6 +435,7 @@ HANDLERS: Mapping[EventType, Callable[[Draft, Event], None]] = {
     EventType.RUN_RESUMED: _run_resumed,
     EventType.RUN_CANCEL_REQUESTED: _cancel_requested,
     EventType.RUN_COMPENSATING: _compensating,
+    EventType.RUN_CLOSING: _closing,
     EventType.RUN_FINISHED: _finished,
     EventType.TASK_EXPANDED: _expanded,
     EventType.TASK_READY: _ready,

@@ -103,7 +103,7 @@ def count_failure(draft: Draft, task: Task, instance: Instance) -> None:
     draft.failures = draft.failures.insert(task.name, failures)
     if failures <= (task.for_each.max_failures if task.for_each else 0):
         return
-    if not task.allow_failure:
+    if not task.allow_failure and not task.closing:
         draft.fatal += (instance.id,)
         draft.stopping_since = draft.stopping_since or draft.now
     _give_up_the_rest(draft, task)
@@ -123,7 +123,10 @@ def settle_task(draft: Draft, name: str) -> None:
     """All instances of a task have settled: what it gave becomes visible, and the tasks behind it come nearer."""
     instances = [draft.instances[id_] for id_ in draft.expansions[name]]
     draft.views = draft.views.insert(name, view_of(draft.run.graph.nodes[name].task, instances))
-    draft.remaining -= 1
+    if draft.run.graph.nodes[name].task.closing:
+        draft.closing_left -= 1
+    else:
+        draft.remaining -= 1
     for dependant in draft.run.graph.nodes[name].dependants:
         left = draft.open[dependant] - 1
         draft.open = draft.open.insert(dependant, left)
@@ -169,6 +172,19 @@ def expand(draft: Draft, name: str, keys: list[int | str], values: list[Any]) ->
         settle_task(draft, name)
 
 
+def close(draft: Draft) -> None:
+    """All else is over: what never settled is seen as it is, and the tasks under `finally` are reached."""
+    for name, node in draft.run.graph.nodes.items():
+        if node.task.closing:
+            draft.open = draft.open.insert(name, draft.open[name] - 1)
+        elif name not in draft.views:
+            instances = [draft.instances[id_] for id_ in draft.expansions[name]]
+            draft.views = draft.views.insert(name, view_of(node.task, instances))
+    for name, node in draft.run.graph.nodes.items():
+        if node.task.closing and draft.open[name] == 0:
+            reach_task(draft, name)
+
+
 def instance_id(task: str, key: int | str) -> str:
     """`vm[0]` or `vm["web"]`."""
     return f"{task}[{key}]" if isinstance(key, int) else '{}["{}"]'.format(task, key.replace("\\", "\\\\").replace('"', '\\"'))
@@ -205,19 +221,21 @@ def build(draft: Draft) -> None:
     graph = draft.run.graph
     draft.unsettled, draft.failures, draft.views = HashTrieMap(), HashTrieMap(), HashTrieMap()
     draft.held, draft.retrying = HashTrieMap(), HashTrieMap()
-    draft.reached, draft.ready, draft.remaining = [], [], 0
+    draft.reached, draft.ready, draft.remaining, draft.closing_left = [], [], 0, 0
     opened: dict[str, int] = {}
     for name, node in graph.nodes.items():
         instances = [draft.instances[id_] for id_ in draft.expansions[name]]
         pending = [instance for instance in instances if not instance.status.is_settled]
         draft.unsettled = draft.unsettled.insert(name, len(pending))
-        opened[name] = sum(need not in draft.views for need in node.needs)
+        # What stands under `finally` has one edge more: the end of all else.
+        opened[name] = sum(need not in draft.views for need in node.needs) + node.task.closing
         failures = sum(instance.status is TaskStatus.FAILED for instance in instances)
         draft.failures = draft.failures.insert(name, failures)
         if not pending:
             draft.views = draft.views.insert(name, view_of(node.task, instances))
             continue
-        draft.remaining += 1
+        draft.remaining += not node.task.closing
+        draft.closing_left += node.task.closing
         if opened[name] == 0:
             _reach_again(draft, name, pending)
     draft.open = HashTrieMap(opened)
@@ -258,4 +276,5 @@ def index_of(draft: Draft, base: tuple[tuple[tuple[int, ...], str], ...]) -> For
         held=draft.held,
         retrying=draft.retrying,
         remaining=draft.remaining,
+        closing=draft.closing_left,
     )

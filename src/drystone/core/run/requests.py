@@ -21,7 +21,7 @@ def request_cancel(run: Run, now: datetime, *, by: str, reason: str = "") -> lis
     """Stop going forward; what follows is the plan's `on_failure`. Harmless while it is stopping already."""
     if run.status.is_final:
         raise RefusedError(f'run {run.id} has ended: "{run.status}"', hint=_undo_hint(run))
-    if run.status is RunStatus.COMPENSATING or run.cancel_requested:
+    if run.status is RunStatus.COMPENSATING or run.cancel_requested or run.closing is not None:
         return []
     data = {"by": by, "reason": reason or f"cancelled by {by}", "cause": Cause.CANCELLED.value}
     return [_event(run, now, EventType.RUN_CANCEL_REQUESTED, data)]
@@ -33,6 +33,11 @@ def request_undo(run: Run, now: datetime, *, by: str) -> list[Event]:
         raise RefusedError(f"run {run.id} is undone already")
     if not run.status.is_final:
         raise RefusedError(f'run {run.id} has not ended: "{run.status}"', hint=f"drystone cancel {run.id}")
+    if (pivot := run.passed_pivot) is not None:
+        raise RefusedError(
+            f'run {run.id} has passed its pivot "{pivot}": nothing of it is undone',
+            hint=f"go forward: drystone resume {run.id}, or a new run",
+        )
     return [
         _event(run, now, EventType.RUN_UNDO_REQUESTED, {"by": by}),
         _event(run, now, EventType.RUN_COMPENSATING, {"cause": Cause.REQUESTED.value}),
@@ -65,6 +70,8 @@ def _to_reset(run: Run) -> list[str]:
     reset: list[str] = []
     afresh: set[str] = set()
     for name, node in run.graph.nodes.items():
+        if node.task.closing:
+            continue
         follows = any(need in afresh for need in node.needs)
         for id_ in run.expansions[name]:
             instance = run.instances[id_]

@@ -140,7 +140,8 @@ class Forward:
     ready:     (rank, id), sorted: may start as soon as there is room.
     held:      task -> instances that its `max_parallel` keeps back.
     retrying:  id -> when it is tried again.
-    remaining: tasks that have not settled.
+    remaining: tasks that have not settled, those under `finally` not counted.
+    closing:   tasks under `finally` that have not settled.
     """
 
     open: HashTrieMap[str, int]
@@ -151,6 +152,7 @@ class Forward:
     held: HashTrieMap[str, tuple[str, ...]]
     retrying: HashTrieMap[str, datetime]
     remaining: int
+    closing: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,6 +195,8 @@ class Run:
     """Instances whose failure the run does not tolerate, in the order in which they failed."""
     stopping_since: datetime | None = None
     cancel_requested: bool = False
+    closing: Mapping[str, Any] | None = None
+    """The data of the run.finished event to come, while the tasks under `finally` run."""
     max_parallel: int = 16
     finish_grace: timedelta = timedelta(minutes=5)
     started_at: datetime | None = None
@@ -211,6 +215,14 @@ class Run:
     def task_of(self, instance: Instance) -> Task:
         """The plan's task of an instance."""
         return self.graph.nodes[instance.task].task
+
+    @property
+    def passed_pivot(self) -> str | None:
+        """The task past which nothing is undone any more; None before that."""
+        for name, node in self.graph.nodes.items():
+            if node.task.pivot and name in self.views and self.views[name]["end"].value == "succeeded":
+                return name
+        return None
 
     @property
     def is_stopping(self) -> bool:
