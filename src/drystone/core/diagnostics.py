@@ -91,9 +91,21 @@ def to_text(item: Diagnostic, source: str | None = None) -> str:
         lines.append(f"  --> {item.where}")
         text = source.splitlines() if source is not None else []
         if 0 < item.where.line <= len(text):
-            number = str(item.where.line)
-            lines.append(f"  {number} | {text[item.where.line - 1]}")
-            lines.append(f"  {' ' * len(number)} | {' ' * (item.where.column - 1)}{'^' * max(1, item.length)}")
+            lines += _caret_lines(text[item.where.line - 1], item.where, item.length)
     if item.hint:
         lines.append(f"  {item.hint}")
     return "\n".join(lines)
+
+
+_WIDTH = 110
+"""Characters of a source line that are shown; of a longer one, those around the place."""
+
+
+def _caret_lines(line: str, where: Where, length: int) -> list[str]:
+    """The source line, and a line with carets under the place. Tabs are kept, so that the carets stand where they should."""
+    first = max(0, where.column - 1 - _WIDTH // 2) if len(line) > _WIDTH else 0
+    shown = line[first : first + _WIDTH]
+    before = "".join("\t" if character == "\t" else " " for character in line[first : where.column - 1])
+    number = str(where.line)
+    carets = "^" * max(1, min(length, len(shown) - len(before)))
+    return [f"  {number} | {shown}", f"  {' ' * len(number)} | {before}{carets}"]

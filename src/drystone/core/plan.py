@@ -92,6 +92,15 @@ class Fanout:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Poll:
+    """Repeat an attempt's work until a condition over its `result` is true; what may pass by itself counts as not yet."""
+
+    until: Value
+    every: timedelta = timedelta(seconds=10)
+    timeout: timedelta | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """A node of the plan. `when` None means always; `timeout` None means no limit but the run's deadline."""
 
@@ -109,6 +118,13 @@ class Task:
     undo: Undo = Undo()
     undo_when: UndoWhen | None = None
     allow_failure: bool = False
+    poll: Poll | None = None
+    remedy: Body | None = None
+    """Done after a failed attempt, before the next one."""
+    pivot: bool = False
+    """Once it has succeeded nothing of the run is undone: the run goes forward, or stops for a person."""
+    closing: bool = False
+    """It stands under `finally`: it runs when all else is over, however that ended."""
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
 

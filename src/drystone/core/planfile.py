@@ -291,7 +291,8 @@ def _body(fields: Fields, kinds: Collection[str], known: Collection[str]) -> Bod
             fields.diagnostics.error(f"{fields.what} has no kind", fields.node.where, hint=_kinds_hint(kinds))
         return Body(kind=NO_KIND, config=None, where=fields.node.where)
     where, node = fields.entries[chosen[0]]
-    return Body(kind=chosen[0], config=values.compile_value(node, fields.diagnostics), where=where, node=node)
+    config = values.PlainMap() if node.value is None else values.compile_value(node, fields.diagnostics)
+    return Body(kind=chosen[0], config=config, where=where, node=node)
 
 
 def _needs(fields: Fields) -> tuple[tuple[str, ...], tuple[Where, ...]]:

@@ -25,7 +25,8 @@ from drystone.core.sandbox import ENVIRONMENT, FORBIDDEN_STATEMENTS, MISSING, lo
 from drystone.errors import DrystoneError
 
 __all__ = [
-    "UNKNOWN", "ExpressionError", "Reference", "Secret", "SecretNames", "Template", "Unknown", "compile_value", "condition",
+    "UNKNOWN", "ExpressionError", "PlainMap", "Reference", "Secret", "SecretNames", "Template", "Unknown", "compile_value",
+    "condition",
     "has_secret", "kind_of", "references", "render", "reveal", "templates", "without_expressions",
 ]  # fmt: skip
 
