@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -135,35 +136,66 @@ class Host:
 
 
 def play(hosts: list[Host], playbook: str, *arguments: str, **variables: Any) -> Played:
-    """Run ansible-playbook against hosts, as a user would."""
+    """Play a playbook against hosts, with the arguments that ansible-playbook takes."""
     folder = hosts[0].folder
-    inventory, record = folder / "inventory.json", folder / "record.json"
+    inventory, record, output = folder / "inventory.json", folder / "record.json", folder / "output"
     record.unlink(missing_ok=True)
     inventory.write_text(json.dumps({"all": {"hosts": {host.name: host.inventory() for host in hosts}}}))
-    program = str(Path(sys.executable).parent / "ansible-playbook")
-    result = subprocess.run(
-        [program, "-i", str(inventory), str(PLAYBOOKS / playbook), "-e", json.dumps(variables), *arguments],
-        env={
+    code = warm_ansible().play(
+        arguments=["-i", str(inventory), str(PLAYBOOKS / playbook), "-e", json.dumps(variables), *arguments],
+        environment={"HOME": str(folder), "LAB_ROOT": str(hosts[0].root), "RECORD_FILE": str(record)},
+        folder=str(folder),
+        output=str(output),
+    )
+    assert record.exists(), output.read_text()
+    return Played(exit=code, output=output.read_text(), **json.loads(record.read_text()))
+
+
+class WarmAnsible:
+    """The process of warm.py."""
+
+    def __init__(self) -> None:
+        environment = {
             "PATH": os.environ["PATH"],
-            "HOME": str(folder),
             "LANG": "C.UTF-8",
-            "LAB_ROOT": str(hosts[0].root),
-            "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=no",
             "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
             "ANSIBLE_CALLBACKS_ENABLED": "record",
-            "RECORD_FILE": str(record),
-        },
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert record.exists(), result.stdout + result.stderr
-    return Played(exit=result.returncode, output=result.stdout + result.stderr, **json.loads(record.read_text()))
+        }
+        self._home = Path(tempfile.mkdtemp(prefix="drystone-ansible-"))
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "warm.py")],
+            env=environment | {"HOME": str(self._home), "ANSIBLE_LOCAL_TEMP": str(self._home)},
+            cwd=self._home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def play(self, **request: Any) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate(timeout=10)
+        shutil.rmtree(self._home)
+
+
+@cache
+def warm_ansible() -> WarmAnsible:
+    """Started by the first play of the session, ended by `_end_warm_ansible`."""
+    return WarmAnsible()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_warm_ansible() -> Iterator[None]:
+    yield
+    if warm_ansible.cache_info().currsize:
+        warm_ansible().close()
 
 
 @pytest.fixture(name="wait_for")
