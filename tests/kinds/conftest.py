@@ -1,4 +1,4 @@
-"""A real attempt for the kinds' tests: the engine's own context, with supervised child processes and folders of the test."""
+"""A real attempt for the kinds' tests: the engine's own context, supervised child processes, folders of the test."""
 
 from __future__ import annotations
 
@@ -91,9 +91,10 @@ def new_attempt(tmp_path: Path, project: Path) -> Iterator[Callable[..., Attempt
         control = Control(RealClock(), timeout)
         progress: list[tuple[str, Mapping[str, Any]]] = []
         ctx = AttemptContext(
-            run_id=run, plan="trial", task="task", attempt=1, token=f"{run}.task", environment="staging", project=project,
-            folder=folder, state_folder=tmp_path / "state", artifacts_folder=tmp_path / "runs" / run / "artifacts",
-            environ={**os.environ, **(env or {})}, control=control, redactor=PlainRedactor(), runner=SupervisedProcess(),
+            run_id=run, plan="trial", task="task", attempt=1, token=f"{run}.task", environment="staging",
+            project=project, folder=folder, state_folder=tmp_path / "state",
+            artifacts_folder=tmp_path / "runs" / run / "artifacts", environ={**os.environ, **(env or {})},
+            control=control, redactor=PlainRedactor(), runner=SupervisedProcess(),
             on_progress=lambda message, data: progress.append((message, data)),
         )  # fmt: skip
         made.append(Attempt(ctx=ctx, folder=folder, control=control, progress=progress))
@@ -151,10 +152,15 @@ class Background:
         assert not self.thread.is_alive(), "still at work"
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits until the condition holds."""
-    pause = threading.Event()
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "the condition never came true"
-        pause.wait(0.02)
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Waits until a condition holds."""
+
+    def wait(condition: Callable[[], bool], seconds: float = 30) -> None:
+        pause = threading.Event()
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, "the condition never came true"
+            pause.wait(0.02)
+
+    return wait
