@@ -6,7 +6,6 @@ the core schema of YAML 1.2 (no `yes` and `no` booleans, no sexagesimal numbers,
 
 from __future__ import annotations
 
-import gc
 import math
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.nodes import Entry, Node, Scalar
 
@@ -35,15 +35,13 @@ _SCALAR_TAGS = {"str": str, "int": int, "float": float, "bool": bool, "null": ty
 _QUOTE_HINT = 'an expression must be quoted: "{{ ... }}"'
 
 
+@in_one_burst
 def parse(text: str, file: str, diagnostics: Diagnostics) -> Node | None:
     """The single document in `text`, or None when it cannot be read; then `diagnostics` says why.
 
     file: the name that places carry. Aliases share one node, so their content has the place of the anchor.
     """
     composer = _Composer(text, file, diagnostics)
-    was_enabled = gc.isenabled()
-    # A large plan is a hundred thousand objects, none of which is garbage: looking for it would double the time.
-    gc.disable()
     try:
         return composer.document(yaml.parse(text, Loader=_LOADER))
     except _GiveUpError:
@@ -55,9 +53,6 @@ def parse(text: str, file: str, diagnostics: Diagnostics) -> Node | None:
         diagnostics.error(f"character {character!r} is not allowed in YAML", _place_of(text, file, character))
     except UnicodeEncodeError as error:
         diagnostics.error("the text is not valid Unicode", _place_at(text, file, error.start))
-    finally:
-        if was_enabled:
-            gc.enable()
     return None
 
 

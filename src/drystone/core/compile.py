@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from drystone.core import references
+from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, Where, did_you_mean
 from drystone.core.graph import Graph, KindInfo, KindLookup, Node
 from drystone.core.nodes import place
@@ -61,6 +62,7 @@ class Draft:
     tasks: dict[str, Task] = field(default_factory=dict)
 
 
+@in_one_burst
 def compile_plan(plan: Plan, kinds: KindLookup, diagnostics: Diagnostics) -> Graph | None:
     """The graph, or None when there are errors in `diagnostics`, also those that were there before."""
     draft = Draft(plan=plan, lookup=kinds, diagnostics=diagnostics)

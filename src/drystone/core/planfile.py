@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from drystone.core import inputs as schemas
 from drystone.core import values
+from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.fields import Fields, unknown_key
 from drystone.core.nodes import Node, describe, inside, place, to_data
@@ -69,6 +70,7 @@ class _Defaults:
     retry: RetryPolicy = NO_RETRY
 
 
+@in_one_burst
 def to_plan(node: Node, kinds: Collection[str], diagnostics: Diagnostics) -> Plan | None:
     """The plan, or None when there is so little of it that checking more makes no sense; mistakes go to `diagnostics`.
 
