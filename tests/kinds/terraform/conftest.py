@@ -11,6 +11,30 @@ import pytest
 from drystone.kinds.terraform.config import TerraformConfig
 from drystone.kinds.terraform.task import Terraform
 
+APP = """
+variable "name" {}
+resource "terraform_data" "a" {
+  input = var.name
+}
+output "name" { value = terraform_data.a.output }
+"""
+
+HALF_WAY = """
+variable "broken" { default = true }
+resource "terraform_data" "first" {
+  input = "first"
+}
+resource "terraform_data" "second" {
+  input = terraform_data.first.output
+  provisioner "local-exec" {
+    command = var.broken ? "echo the disk is full >&2; exit 3" : "true"
+  }
+}
+resource "terraform_data" "third" {
+  input = terraform_data.second.output
+}
+"""
+
 
 @pytest.fixture
 def kind() -> Iterator[Terraform]:
@@ -24,7 +48,7 @@ def kind() -> Iterator[Terraform]:
 def write_module(project: Path) -> Callable[..., Path]:
     """Writes files of a module into the project; returns its folder."""
 
-    def write(name: str, files: Mapping[str, str] | str) -> Path:
+    def write(files: Mapping[str, str] | str, name: str = "app") -> Path:
         folder = project / name
         for file, text in ({"main.tf": files} if isinstance(files, str) else files).items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -42,3 +66,20 @@ def configure() -> Callable[..., TerraformConfig]:
         return TerraformConfig.model_validate({"module": module, **keys})
 
     return make
+
+
+@pytest.fixture
+def app(write_module: Callable[..., Path]) -> Path:
+    """A module with one resource, whose input is the variable `name`."""
+    return write_module(APP)
+
+
+@pytest.fixture
+def half_way(write_module: Callable[..., Path]) -> Path:
+    """A module whose second resource of three fails after it was made, unless `broken` is false."""
+    return write_module(HALF_WAY)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

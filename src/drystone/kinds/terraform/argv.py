@@ -88,10 +88,6 @@ class CommandLine(Terraform):  # type: ignore[misc]
         """All outputs as one JSON object, sensitive ones in clear."""
         return self.line("output", json=IsFlagged, no_color=IsFlagged)
 
-    def state_list(self) -> list[str]:
-        """Addresses in the state, one a line."""
-        return self.line("state list")
-
     def state_pull(self) -> list[str]:
         """The state as JSON; nothing at all when there is none."""
         return self.line("state pull")

@@ -37,6 +37,7 @@ _RULES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
         (FailureClass.TIMEOUT, r"i/o timeout|deadline exceeded|timed out|timeout while waiting"),
     )
 )
+_EMPTY_WORDS = re.compile(r"execution halted|\w+ encountered problems during initiali[sz]ation", re.IGNORECASE)
 _PROVIDER_OR_CONDITION = re.compile(
     r"provisioner error|(?:pre|post)condition failed|check block assertion failed|test assertion", re.IGNORECASE
 )
@@ -73,8 +74,8 @@ def from_diagnostics(
 
 
 def _most_telling(errors: Sequence[Diagnostic]) -> Diagnostic:
-    """The first error which is not only the echo of another."""
-    return next((item for item in errors if item.summary != "execution halted"), errors[0])
+    """The first error which does not only announce or echo another."""
+    return next((item for item in errors if not _EMPTY_WORDS.match(item.summary)), errors[0])
 
 
 def _class_of(first: Diagnostic, everything: str, applying: bool) -> FailureClass:
@@ -121,10 +122,11 @@ def _lock_conflict(first: Diagnostic, detail: str) -> AttemptError | None:
     info = parse.lock_info(first.detail)
     if info is None:
         return None
+    holder = f'by "{info.who}" ({info.operation}, since {info.created})' if info.who else f'by somebody else (lock "{info.id}")'
     return TemporaryError(
         FailureClass.CONFLICT,
-        f'the state is locked by "{info.who}" ({info.operation}, since {info.created})',
+        f"the state is locked {holder}",
         retry_in=LOCK_RETRY,
         detail=detail,
-        hint=f'wait for "{info.who}"; if that process is gone for good, run terraform force-unlock {info.id}',
+        hint=f"wait for it; if its holder is gone for good, run terraform force-unlock {info.id}",
     )

@@ -11,8 +11,7 @@ import os
 import pwd
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,22 +19,22 @@ from drystone.kinds.terraform import parse
 from drystone.kinds.terraform.parse import Diagnostic, LockInfo
 
 SKEW = timedelta(seconds=2)
-WINDOW = timedelta(seconds=60)
-"""A command takes its lock this soon after it began, or it fails at once: no -lock-timeout is given."""
+WINDOW = timedelta(seconds=15)
+"""A command takes its lock this soon after it began, or it fails at once: no -lock-timeout is given. The shorter, the safer for others."""
 
 
-@contextmanager
-def noted(folder: Path, *, remote: bool) -> Iterator[None]:
-    """Leaves a note while a command runs; it stays when drystone dies, or when the command is ended by force."""
-    if not remote:
-        yield
-        return
-    notes = _notes(folder)
-    notes.mkdir(mode=0o700, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=notes)
-    os.close(handle)
-    yield
-    Path(name).unlink(missing_ok=True)
+class Note:
+    """Left while a command runs on a remote state; it stays when drystone dies, or when the command was ended by force."""
+
+    def __init__(self, folder: Path) -> None:
+        notes = _notes(folder)
+        notes.mkdir(mode=0o700, exist_ok=True)
+        handle, self._name = tempfile.mkstemp(dir=notes)
+        os.close(handle)
+
+    def remove(self) -> None:
+        """The command came to its own end, so it has released its lock."""
+        Path(self._name).unlink(missing_ok=True)
 
 
 def forget(folder: Path) -> None:
@@ -46,14 +45,13 @@ def forget(folder: Path) -> None:
 
 def own_stale(folder: Path, errors: Sequence[Diagnostic]) -> LockInfo | None:
     """The lock that these errors complain about, if a killed command of this instance has left it."""
-    for error in errors:
-        info = parse.lock_info(error.detail) if "state lock" in error.summary.lower() else None
-        if info is None or info.who != me():
-            continue
-        created = _instant(info.created)
-        if created is not None and any(-SKEW <= created - began <= WINDOW for began in _began(folder)):
-            return info
-    return None
+    infos = (parse.lock_info(error.detail) for error in errors if "state lock" in error.summary.lower())
+    return next((info for info in infos if info is not None and info.who == me() and _is_of_a_note(info, folder)), None)
+
+
+def _is_of_a_note(info: LockInfo, folder: Path) -> bool:
+    created = _instant(info.created)
+    return created is not None and any(-SKEW <= created - began <= WINDOW for began in _began(folder))
 
 
 def me() -> str:

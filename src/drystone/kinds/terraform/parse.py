@@ -263,15 +263,16 @@ def _from_text(severity: str, summary: str, rest: Sequence[str]) -> Diagnostic:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockInfo:
-    """Who holds a state, as Terraform prints it. `created` is its text: `2026-01-31 12:00:00.5 +0000 UTC`."""
+    """Who holds a state, as Terraform prints it. `created` is its text: `2026-01-31 12:00:00.5 +0000 UTC`. Only the id is always known."""
 
     id: str
-    who: str
-    operation: str
-    created: str
+    who: str = ""
+    operation: str = ""
+    created: str = ""
 
 
 _LOCK_FIELD = re.compile(r"^\s*(ID|Who|Operation|Created):\s*(.*?)\s*$", re.MULTILINE)
+_HELD_ID = re.compile(r"already locked: ID=([\w-]+)")
 
 
 def lock_info(detail: str) -> LockInfo | None:
@@ -279,4 +280,8 @@ def lock_info(detail: str) -> LockInfo | None:
     fields = dict(_LOCK_FIELD.findall(detail))
     if not fields.get("ID"):
         return None
+    held = _HELD_ID.search(detail)
+    if held is not None and held.group(1) != fields["ID"]:
+        # The http backend tells the id of the lock that is there, but prints the lock that it wanted: that one is ourselves.
+        return LockInfo(id=held.group(1))
     return LockInfo(id=fields["ID"], who=fields.get("Who", ""), operation=fields.get("Operation", ""), created=fields.get("Created", ""))

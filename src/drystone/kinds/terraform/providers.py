@@ -21,7 +21,7 @@ from drystone.plugin.files import write_atomic
 
 GROUP = "drystone.terraform_providers"
 REATTACH = "DRYSTONE_TERRAFORM_REATTACH"
-"""Environment variable: `0` starts the provider for every command instead of keeping a daemon. The settings' `terraform.reattach` sets it."""
+"""Environment variable: `0` starts providers for every command, with no daemon. The settings' `terraform.reattach` sets it."""
 
 _XDG_DEFAULT = "/usr/local/share:/usr/share"
 

@@ -168,14 +168,14 @@ class Records:
         data = _load(self._marker(run))
         return Before(**data) if data is not None else None
 
-    def begin(self, run: str, version: Version, *, has_resources: bool, serial: int | None) -> None:
+    def begin(self, run: str, version: Version, *, was_there: bool, serial: int | None) -> None:
         """Called before each apply of a run. What was there before is noted by the first one only: later ones find what it left."""
         now = self.instance
         if self.before(run) is None:
-            if not has_resources:
+            if not was_there:
                 now = Instance(from_empty=True)
             half_made = now.from_empty and now.good is None
-            _write(self._marker(run), asdict(Before(existed=has_resources and not half_made, version=now.good)))
+            _write(self._marker(run), asdict(Before(existed=was_there and not half_made, version=now.good)))
         self._note(replace(now, applied=version.id, serial=serial))
 
     def succeed(self, version: Version) -> None:

@@ -195,31 +195,17 @@ class Session:
         data: dict[str, Any] = json.loads(self._read("output", self.lines.output()) or "{}")
         return data
 
-    def has_resources(self) -> bool:
-        """True when the state holds anything that Terraform manages."""
-        local = self.local_state()
-        if local is not None:
-            return any(item.get("mode") == "managed" for item in local.get("resources", ()))
-        if self.facts.backend is None and not self.state_file.exists():
-            return False
-        addresses = self._read("state list", self.lines.state_list()).splitlines()
-        return any(not re.search(r"(?:^|\.)data\.", address) for address in addresses)
+    def state(self) -> dict[str, Any] | None:
+        """The state as it is stored; None when there is none yet."""
+        if self.facts.backend is None:
+            return _load_state(self.state_file.read_text(encoding="utf-8")) if self.state_file.exists() else None
+        return _load_state(self._read("state pull", self.lines.state_pull()))
 
     @property
     def state_file(self) -> Path:
         """The environment's own state."""
         name = self.config.workspace
         return self.records.folder / "terraform.tfstate.d" / name / "terraform.tfstate" if name else self.records.state
-
-    def local_state(self) -> dict[str, Any] | None:
-        """The environment's own state as it is on disk; None when the module has a backend, or it is not there, or not readable."""
-        if self.facts.backend is not None:
-            return None
-        try:
-            data = json.loads(self.state_file.read_bytes())
-        except (OSError, ValueError):
-            return None
-        return data if isinstance(data, dict) and "version" in data else None
 
     def _variables(self) -> bytes | None:
         try:
@@ -251,13 +237,16 @@ class Session:
             if progress is not None:
                 self.ctx.emit(progress.message, **progress.data)
 
-        with locks.noted(self.records.folder, remote=self._is_remote):
+        note = locks.Note(self.records.folder) if self.facts.backend_type not in ("", "local") else None
+        by_force = True
+        try:
             result = self._process(line, stdin=stdin, on_line=take, log=False, grace=grace)
+            by_force = result.exit_code < 0
+        finally:
+            # A command that was told to end and did so has reported it; one that was killed could not.
+            if note is not None and (not by_force or gathered.errors):
+                note.remove()
         return result.exit_code, gathered
-
-    @property
-    def _is_remote(self) -> bool:
-        return self.facts.backend_type not in ("", "local")
 
     def _process(
         self,
@@ -308,8 +297,7 @@ class Session:
         file = self.workdir.errored_state
         if not file.exists():
             return
-        errored = _state(file.read_text(encoding="utf-8"))
-        current = _state(self._read("state pull", self.lines.state_pull()))
+        errored, current = _load_state(file.read_text(encoding="utf-8")), self.state()
         if errored is None or not self._may_replace(current, errored):
             raise PermanentError(
                 FailureClass.CONFLICT,
@@ -331,12 +319,20 @@ class Session:
         return newer or current["serial"] == self.records.instance.serial
 
 
-def _state(text: str) -> dict[str, Any] | None:
+def _load_state(text: str) -> dict[str, Any] | None:
     try:
         data = json.loads(text) if text.strip() else None
     except ValueError:
         return None
     return data if isinstance(data, dict) else None
+
+
+def holds_anything(state: Mapping[str, Any] | None) -> bool:
+    """True when a state has anything that Terraform manages, or outputs. One that only OpenTofu can decrypt does."""
+    if state is None:
+        return False
+    managed = any(item.get("mode") == "managed" for item in state.get("resources", ()))
+    return managed or bool(state.get("outputs")) or "encrypted_data" in state
 
 
 def _says(pattern: re.Pattern[str], stream: Stream) -> bool:

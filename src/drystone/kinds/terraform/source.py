@@ -21,6 +21,7 @@ LOCK_FILE = ".terraform.lock.hcl"
 _CONFIGURATION = (".tf", ".tofu", ".tf.json", ".tofu.json")
 _LEFT_OUT = frozenset({".terraform", ".git", ".drystone", "crash.log", "errored.tfstate", ".terraform.tfstate.lock.info"})
 _STATE = re.compile(r".*\.tfstate(\.backup)?(\.\d+)?\Z|terraform\.tfstate\.d\Z")
+_BACKEND = re.compile(r'^\s*(?:backend\s+"(\w+)"|cloud)\s*\{', re.MULTILINE)
 _LEADS = re.compile(r'"(?:\$\{path\.(?:module|root)\}/)?(\.{1,2}/[^"$\n]*)')
 
 
@@ -158,13 +159,17 @@ class Facts:
 def facts(source: Source) -> Facts:
     """Reads the root module's own files."""
     blocks, complete = [], True
+    backends: list[Block] = []
     for name, file in sorted(source.files.items()):
         if Path(name).parent == Path(source.place) and name.endswith(_CONFIGURATION):
+            text = _read(file)
             try:
-                blocks.append(hcl.parse_json(_read(file)) if name.endswith(".json") else hcl.parse(_read(file)))
+                blocks.append(hcl.parse_json(text) if name.endswith(".json") else hcl.parse(text))
             except hcl.HclSyntaxError:
                 complete = False
-    backends = [block for file in blocks for kind in ("backend", "cloud") for block in file.find("terraform", kind)]
+                # Terraform may understand what is not understood here: a backend must never be overridden by mistake.
+                backends += [Block(type="backend", labels=(found,)) for found in _BACKEND.findall(text)]
+    backends += [block for file in blocks for kind in ("backend", "cloud") for block in file.find("terraform", kind)]
     variables = {block.labels[0]: block for file in blocks for block in file.find("variable") if block.labels}
     return Facts(
         backend=backends[0] if backends else None,

@@ -21,7 +21,7 @@ from drystone.kinds.terraform.config import Guards, TerraformConfig
 from drystone.kinds.terraform.parse import Change, Stream
 from drystone.kinds.terraform.providers import Providers
 from drystone.kinds.terraform.records import Records, Version
-from drystone.kinds.terraform.session import Session
+from drystone.kinds.terraform.session import Session, holds_anything
 from drystone.plugin import api
 from drystone.plugin.api import FailureClass, Outcome, PermanentError, UndoWhen
 
@@ -108,19 +108,17 @@ class Terraform(api.Kind):
             _applied(ctx, session, stream)
         records.succeed(version)
         outputs = _outputs(ctx, session, stream if changes else None)
-        # When an earlier attempt of this run applied and could not report it, the run has changed something all the same.
-        changed = bool(stream.changes) or records.before(ctx.run_id) is not None
         return Outcome(
             outputs={name: item["value"] for name, item in outputs.items()},
             result=_result(stream if changes else Stream()),
-            changed=changed,
+            # Also when an earlier attempt of this run applied and could not report it.
+            changed=records.before(ctx.run_id) is not None,
             sensitive=frozenset(name for name, item in outputs.items() if item.get("sensitive")),
         )
 
     def _begin(self, ctx: api.Context, session: Session) -> None:
-        serial = (session.local_state() or {}).get("serial")
-        first = session.records.before(ctx.run_id) is None
-        session.records.begin(ctx.run_id, session.version, has_resources=first and session.has_resources(), serial=serial)
+        state = session.state() or {}
+        session.records.begin(ctx.run_id, session.version, was_there=holds_anything(state), serial=state.get("serial"))
 
     def _destroy(self, ctx: api.Context, config: TerraformConfig, session: Session) -> Outcome:
         records = session.records
