@@ -38,10 +38,15 @@ def test_threads_take_turns_even_when_each_removes_the_file(tmp_path: Path) -> N
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from drystone.lab import locks\nwith locks.hold(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    code = """
+import sys
+from pathlib import Path
+from drystone.lab import locks
+with locks.hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
     holder.kill()
     with locks.hold(tmp_path / "lock"):

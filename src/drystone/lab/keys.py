@@ -35,9 +35,7 @@ def public_key(path: Path) -> str:
         return ""
 
 
-def sshd_config(
-    *, address: str, port: int, host_key: str, authorized_keys: str, strict: bool, environment: Mapping[str, str]
-) -> str:
+def sshd_config(*, address: str, port: int, host_key: str, authorized_keys: str, strict: bool, environment: Mapping[str, str]) -> str:
     """The text of sshd_config: keys only, no PAM, nothing looked up in the DNS.
 
     strict: refuse key files in folders that others may write; off where the lab's root lies below such a folder.

@@ -76,11 +76,7 @@ def has_address(name: str, address: str) -> bool:
     """True when the host has the address on that interface."""
     if not exists(name):
         return False
-    return any(
-        info["local"] == address
-        for link in _query("-4", "address", "show", "dev", name)
-        for info in link.get("addr_info", [])
-    )
+    return any(info["local"] == address for link in _query("-4", "address", "show", "dev", name) for info in link.get("addr_info", []))
 
 
 def routes(*, without: str) -> dict[str, str]:

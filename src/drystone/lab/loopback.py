@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-import subprocess
 from collections.abc import Collection
 from datetime import timedelta
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
@@ -76,6 +75,7 @@ class Loopback:
 
     def start(self, vm: Vm) -> None:
         folder = self.registry.vm_path(vm.network, vm.name)
+        stop_all(folder)
         process = processes.mark(self._launch(vm, folder))
         if process is None:
             raise LabError(f'the sshd of VM "{vm.id}" ended at once', hint=f'see "{folder / "console.log"}"')
@@ -115,18 +115,21 @@ class Loopback:
         )
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        # sshd starts itself again from /, for each connection: its paths must be absolute.
-        with (folder / "console.log").open("ab") as log:
-            server = subprocess.Popen(
-                [programs.need("sshd"), "-D", "-e", "-f", str(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-                env={"PATH": programs.SYSTEM_PATH, **self._environment(root)},
-            )
-        return server.pid
+        # sshd starts itself again from /, for each connection: its paths must be absolute. The shell is the VM's first
+        # process: sshd overwrites its own environment with its title, and could not be known by LAB_ROOT. Both outlive
+        # the process that starts them, so they get a session of their own and nobody who would wait for them.
+        log = str(folder / "console.log")
+        return os.posix_spawn(
+            "/bin/sh",
+            ["sh", "-c", '"$@"; exit', "drystone-lab-vm", programs.need("sshd"), "-D", "-e", "-f", str(config)],
+            {"PATH": programs.SYSTEM_PATH, **self._environment(root)},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
 
 
 def stop_all(folder: Path) -> None:
@@ -135,18 +138,22 @@ def stop_all(folder: Path) -> None:
 
 
 def find_processes(folder: Path) -> set[int]:
-    """The processes of the VM in that folder.
-
-    By descent too: an sshd that serves a session may hide its environment.
-    """
-    root = folder / "root"
+    """The processes of the VM in that folder: by LAB_ROOT, by sshd's configuration, by where they work, by descent."""
+    root, config = folder / "root", os.fsencode(folder / "sshd_config")
     marker = f"LAB_ROOT={root}".encode()
     marked = {
         pid
         for pid in processes.all_pids()
-        if marker in processes.read_proc(pid, "environ").split(b"\0") or _works_below(pid, root)
+        if marker in processes.read_proc(pid, "environ").split(b"\0")
+        or _is_sshd(processes.read_proc(pid, "cmdline"), config)
+        or _works_below(pid, root)
     }
     return processes.with_descendants(marked)
+
+
+def _is_sshd(command: bytes, config: bytes) -> bool:
+    """True for an sshd that was started with that configuration, also when it has written its title over its arguments."""
+    return b"sshd" in command and config in command.replace(b"\0", b" ").split(b" ")
 
 
 def _works_below(pid: int, root: Path) -> bool:

@@ -6,6 +6,7 @@ Used by `drystone lab doctor|list|reap`. Answers are data; nothing is printed he
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from drystone.errors import LabError
-from drystone.lab import addresses, links, loopback, processes, programs
+from drystone.lab import addresses, links, loopback, processes, programs, sockets
 from drystone.lab.config import Mode, read_config
 from drystone.lab.lab import open_lab
 from drystone.lab.namespaces import probe
@@ -197,9 +198,7 @@ def _up(works: bool) -> str:
 # -- reap
 
 
-def reap(
-    lab: Path | None = None, force: bool = False, *, network: str | None = None, dry_run: bool = False
-) -> list[Reaped]:
+def reap(lab: Path | None = None, force: bool = False, *, network: str | None = None, dry_run: bool = False) -> list[Reaped]:
     """Take away what nothing uses any more: VMs that do not run, links and processes that no record names.
 
     lab:     the lab's root; None for the one that the environment says.
@@ -217,6 +216,7 @@ def reap(
         reaper.take_stray_processes()
         reaper.take_stray_links()
         reaper.take_trash()
+        reaper.take_sockets()
     return reaper.taken
 
 
@@ -276,6 +276,12 @@ class _Reaper:
         if trash.exists() and any(trash.iterdir()) and self._note("folder", str(trash)):
             with self.registry.lock():
                 self.registry.discard(trash)
+
+    def take_sockets(self) -> None:
+        """Of providers that were killed."""
+        for folder in sorted(sockets.abandoned()):
+            if self._note("folder", str(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _take_vm(self, network: str, folder: Path, *, only_dead: bool = False) -> None:
         with ExitStack() as stack:

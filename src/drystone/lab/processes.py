@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+_GIVE_UP_SECONDS = 10
+"""How long after SIGKILL: a process that hangs in the kernel must not hold us for ever."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessMark:
@@ -65,13 +68,21 @@ def kill(process: ProcessMark, timeout: timedelta = timedelta(seconds=20)) -> bo
 def end_all(find: Callable[[], set[int]], grace: timedelta) -> None:
     """End what `find` finds, again and again until it finds nothing: SIGTERM, then after the grace SIGKILL."""
     deadline = time.monotonic() + grace.total_seconds()
-    while pids := find():
+    seen: set[int] = set()
+    empty = 0
+    # Twice nothing: a process in the middle of execve shows no environment for a moment, and could be overlooked once.
+    while empty < 2 and time.monotonic() < deadline + _GIVE_UP_SECONDS:
+        pids = find()
+        empty = 0 if pids else empty + 1
         late = time.monotonic() >= deadline
         for pid in pids:
             _signal(pid, signal.SIGKILL if late else signal.SIGTERM)
+        seen |= pids
         time.sleep(0.02)
-        if time.monotonic() > deadline + 10:
-            return
+    for pid in seen:
+        # One that this process started would stay as a zombie.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -14,9 +14,7 @@ START_TIMEOUT = timedelta(seconds=30)
 """A start takes 0.15 s; 30 s outlasts a machine that swaps."""
 
 
-def wait_for_sshd(
-    address: str, port: int, *, listens: Callable[[], bool], lives: Callable[[], bool], log: Path
-) -> None:
+def wait_for_sshd(address: str, port: int, *, listens: Callable[[], bool], lives: Callable[[], bool], log: Path) -> None:
     """Return once the server has sent its banner. Raises LabError when it ended, or is silent past START_TIMEOUT.
 
     listens: looks without sending anything; a first packet sent too early costs a second (ARP and SYN are repeated).

@@ -16,7 +16,6 @@ import select
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -32,7 +31,7 @@ import grpc
 from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
 from tf.provider import ProviderServicer
 
-from drystone.lab import certificates
+from drystone.lab import certificates, sockets
 from drystone.lab.provider import LabTerraformProvider
 
 DRAIN_TIMEOUT = timedelta(seconds=60)
@@ -106,13 +105,13 @@ def serve_plugin() -> None:
     certificate, key = certificates.make()
     reasons: SimpleQueue[str] = SimpleQueue()
     server, calls = _build(end=lambda: reasons.put("Terraform asked for it"))
-    with tempfile.TemporaryDirectory(prefix="drystone-lab-") as folder:
-        address = f"{folder}/socket"
-        credentials = grpc.ssl_server_credentials([(key, certificates.to_pem(certificate))])
-        server.add_secure_port(f"unix:{address}", credentials)
-        server.start()
-        encoded = base64.b64encode(certificate).decode().rstrip("=")
-        _serve(server, calls, reasons, announcement=f"1|6|unix|{address}|grpc|{encoded}")
+    folder = sockets.make_folder()
+    address = f"{folder}/socket"
+    server.add_secure_port(f"unix:{address}", grpc.ssl_server_credentials([(key, certificates.to_pem(certificate))]))
+    server.start()
+    encoded = base64.b64encode(certificate).decode().rstrip("=")
+    _serve(server, calls, reasons, announcement=f"1|6|unix|{address}|grpc|{encoded}")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def serve_daemon(folder: str) -> None:

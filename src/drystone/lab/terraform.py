@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from drystone.errors import LabError
+from drystone.lab import sockets
 
 SOURCE = "lab.drystone.invalid/drystone/lab"
 """The provider's address. The top-level domain .invalid never resolves (RFC 2606): nobody else can answer for us."""
@@ -72,7 +73,7 @@ class LabProvider:
         environ: its environment; DRYSTONE_LAB_ROOT and DRYSTONE_LAB_MODE say which lab.
         Raises LabError when it does not come up, with the end of its log.
         """
-        folder = Path(tempfile.mkdtemp(prefix="drystone-lab-"))
+        folder = sockets.make_folder()
         log = workdir / "lab-provider.log"
         try:
             with log.open("ab") as output:
