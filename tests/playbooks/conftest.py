@@ -359,18 +359,37 @@ def server() -> Iterator[notes_postgres.Server]:
 
 
 @pytest.fixture
-def connection(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[notes_database.Connection]:
-    """An empty database of each kind, opened as the application opens it."""
+def settings(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Where a database of each kind is, as `database.json` has it."""
     if engine == "sqlite":
-        (tmp_path / "notes.sqlite3").touch()
         location = tmp_path / "notes.sqlite3"
+        location.touch()
     else:
         location = request.getfixturevalue("server").socket_folder
-    settings = {"engine": engine, "location": str(location), "user": "notes", "name": "notes"}
+    return {"engine": engine, "location": str(location), "user": "notes", "name": "notes"}
+
+
+@pytest.fixture
+def connection(settings: dict[str, str]) -> Iterator[notes_database.Connection]:
+    """An empty database of each kind, opened as the application opens it."""
     with closing(notes_database.connect(settings)) as connection:
         yield connection
-        if engine == "postgresql":
+        if settings["engine"] == "postgresql":
             connection.script("DROP OWNED BY notes")
+
+
+@pytest.fixture(scope="session")
+def role() -> Path:
+    """The folder of the role."""
+    return ROLE
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every account may enter."""
+    folder = public_folder("public")
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

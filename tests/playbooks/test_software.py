@@ -115,3 +115,9 @@ def test_rollback_of_half_a_deployment_removes_it(host):
     assert host.play("rollback/software.yaml").changed == 1
 
     assert not host.base.exists()
+
+
+def test_published_url_can_be_asked_though_the_application_listens_everywhere(host):
+    played = host.play("software.yaml", "--check", app_address="0.0.0.0")
+
+    assert played.published["url"] == f"http://{host.address}:8080"

@@ -86,13 +86,12 @@ class Notes:
 
     def add(self, fields: Any) -> dict[str, Any]:
         """Write a note; RequestError when the fields are not those of a note."""
-        if not isinstance(fields, dict) or not isinstance(fields.get("text"), str) or not fields["text"].strip():
+        if not isinstance(fields, dict) or "text" not in fields:
             raise RequestError(HTTPStatus.BAD_REQUEST, 'a note is a JSON object with a "text"')
         if unknown := sorted(set(fields) - {"text", "author"}):
             raise RequestError(HTTPStatus.BAD_REQUEST, f'a note has no "{unknown[0]}"')
-        row = {"id": uuid.uuid4().hex, "text": fields["text"], "created_at": now()}
-        if "author" in fields:
-            row["author"] = str(fields["author"])
+        row = {"id": uuid.uuid4().hex, "created_at": now()}
+        row.update({name: checked_text(name, value) for name, value in fields.items()})
         places = ", ".join(f"${position}" for position in range(1, len(row) + 1))
         with closing(self._open()) as connection:
             if "author" in row and schema_version(connection) < 2:
@@ -116,6 +115,19 @@ def schema_version(connection: Connection) -> int:
     if not connection.has_table("drystone_migrations"):
         return 0
     return int(connection.rows("SELECT max(version) AS version FROM drystone_migrations")[0]["version"] or 0)
+
+
+def checked_text(name: str, value: Any) -> str:
+    """The value, if it is a text that both databases can keep; RequestError if not."""
+    if not isinstance(value, str) or not value.strip():
+        raise RequestError(HTTPStatus.BAD_REQUEST, f'"{name}" is a text, and not an empty one')
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RequestError(HTTPStatus.BAD_REQUEST, f'"{name}" has half a character') from None
+    if "\0" in value:
+        raise RequestError(HTTPStatus.BAD_REQUEST, f'"{name}" has a NUL')
+    return value
 
 
 def now() -> str:
