@@ -120,7 +120,9 @@ def load(environ: Mapping[str, str], text: str) -> Settings:
 
 def child_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that tasks' programs get: settings that kinds read are in it; what holds secrets or inputs is not."""
-    private = ("DRYSTONE_INPUT_", VAULT_PASSWORD, *(each.prefix for each in settings.secrets.sources if each.type == "environment"))
+    prefixes = {each.prefix for each in settings.secrets.sources if each.type == "environment"}
+    # Without a prefix nobody can tell a secret from any other variable.
+    private = ("DRYSTONE_INPUT_", VAULT_PASSWORD, *(prefixes - {""}))
     kept = {name: value for name, value in environ.items() if not name.startswith(private)}
     if settings.terraform.binary:
         kept[variable("terraform", "binary")] = settings.terraform.binary

@@ -148,7 +148,7 @@ class Parts:
         from drystone.adapters import owner
         from drystone.stores.sql import SqlJournal
 
-        return SqlJournal(self.store_url, is_alive=owner.is_alive)
+        return SqlJournal(self.store_url, root=self.project, is_alive=owner.is_alive)
 
     def vault(self) -> Vault:
         """For the secrets of one run."""
@@ -165,8 +165,10 @@ class Parts:
         from drystone.adapters.redact import Redactor
         from drystone.engines.attempt import Performer
         from drystone.engines.embedded.engine import EmbeddedEngine
+        from drystone.settings import child_environ
 
-        performer = Performer(registry=self.registry, process=self.process, layout=self.layout, environ=environ())
+        given = child_environ(self.settings, environ())
+        performer = Performer(registry=self.registry, process=self.process, layout=self.layout, environ=given)
         return EmbeddedEngine(
             journal=self.journal,
             performer=performer,
