@@ -50,6 +50,11 @@ def test_no_command_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> No
     assert all(f"\n  {command.split()[0]} " in text for command in COMMANDS)
 
 
+def test_lab_alone_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab"]) == 0
+    assert "reap" in capsys.readouterr().out
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = f"import sys; from drystone.cli.main import run; run(['--help']); sys.exit(str(sorted(set({HEAVY!r}) & set(sys.modules))))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -67,7 +67,7 @@ def _phase(scene: Scene, width: int) -> list[Text]:
         ended = sum(status in (UndoStatus.SUCCEEDED, UndoStatus.FAILED, UndoStatus.LEFT) for status in undos)
         return [Text(cut(f"undoing {ended} of {len(undos)}{_because(run)}", width), "cyan")]
     if run.is_stopping and not run.status.is_final:
-        return [Text(cut(f"stopping: running tasks end first{_because(run)}", width), "yellow")]
+        return [Text(cut(f"stopping: what runs is let end{_because(run)}", width), "yellow")]
     return []
 
 
@@ -75,8 +75,8 @@ def _because(run: Run) -> str:
     error = run.error
     if error is None:
         return f", as {run.cause.value}" if run.cause else ""
-    where = f"{error['task']} " if error["task"] else ""
-    return f", as {where}{error['class']}: {words.first_line(error['message'])}"
+    message = words.first_line(error["message"])
+    return f", as {error['task']} failed: {message}" if error["task"] else f": {message}"
 
 
 # ---- rows -------------------------------------------------------------------------------------------------------------

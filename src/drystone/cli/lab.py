@@ -9,13 +9,20 @@ import typer
 from drystone.cli import exit_codes
 from drystone.cli.options import Json, Yes, examples
 
+HELP = "The laboratory: networks, subnets and VMs on this machine, for plans without a cloud."
 app = typer.Typer(
-    help="The laboratory: networks, subnets and VMs on this machine, for trying plans without a cloud.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 Mode = Annotated[str | None, typer.Option("--mode", metavar="MODE", help="The mode that must work: namespaces or loopback.")]
+
+
+@app.callback()
+def lab(ctx: typer.Context) -> None:
+    """What `drystone lab` alone says."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
 @app.command(epilog=examples("drystone lab doctor", "drystone lab doctor --mode namespaces"))

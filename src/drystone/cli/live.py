@@ -7,10 +7,12 @@ so that nothing waits for the terminal.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from drystone.cli import lines, terminal
 from drystone.core.events import Event, EventType
@@ -56,19 +58,17 @@ class JsonWatcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        sys.stdout.flush()
+        """Everything was flushed."""
 
     def see(self, event: Event, run: Run) -> None:
         """Prints it."""
         from drystone.core.codec import event_to_json
 
-        sys.stdout.write(json.dumps(event_to_json(event)) + "\n")
-        sys.stdout.flush()
+        _print(sys.stdout, json.dumps(event_to_json(event)))
 
     def notice(self, text: str) -> None:
         """To standard error: standard output is for events."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        _say(text)
 
 
 class LineWatcher:
@@ -78,18 +78,31 @@ class LineWatcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        sys.stderr.flush()
+        """Everything was flushed."""
 
     def see(self, event: Event, run: Run) -> None:
         """Prints it, unless it tells a person nothing."""
         if (line := lines.to_line(event, run)) is not None:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
+            _print(sys.stderr, line)
 
     def notice(self, text: str) -> None:
         """Printed as it is."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        _say(text)
+
+
+def _print(stream: TextIO, line: str) -> None:
+    """Prints at once. When the reader has gone, the run goes on unwatched: it is worth more than its report."""
+    try:
+        stream.write(f"{line}\n")
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _say(text: str) -> None:
+    # Past Python's buffer: a signal handler may have interrupted a write to it, and a second one inside it is an error.
+    with suppress(BrokenPipeError):
+        os.write(2, f"{text}\n".encode())
 
 
 class LiveWatcher:
@@ -107,6 +120,8 @@ class LiveWatcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._run is not None and self._run.status.is_final:
+            self._notice = ""
         if self._live is not None:
             self._live.stop()
 

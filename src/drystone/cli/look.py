@@ -40,7 +40,7 @@ def logs(
     ctx: typer.Context,
     word: RunWord = "last",
     task: Annotated[
-        str | None, typer.Argument(metavar="[TASK]", help="Only this task, or this instance of it.", show_default=False)
+        str | None, typer.Argument(metavar="TASK", help="Only this task, or this instance of it.", show_default=False)
     ] = None,
     follow: Follow = False,
     json: Json = False,

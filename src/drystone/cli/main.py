@@ -29,7 +29,6 @@ RUN is an id, a unique beginning of one, or "last".
 app = typer.Typer(
     name="drystone",
     help=HELP,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -39,7 +38,7 @@ for module in (project, plans, runs, look):
     for command in module.COMMANDS:
         first_line = (command.__doc__ or "").partition("\n")[0]
         app.command(short_help=first_line, epilog=module.EXAMPLES[command.__name__])(command)
-app.add_typer(lab.app, name="lab")
+app.add_typer(lab.app, name="lab", help=lab.HELP, short_help=lab.HELP)
 
 
 def _version(wanted: bool) -> None:

@@ -25,7 +25,7 @@ def validate(
     ctx: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PLAN]...", help="Plans' files or names; all in plans/ when none is given.", show_default=False),
+        typer.Argument(metavar="PLAN", help="Plans' files or names; all in plans/ when none is given.", show_default=False),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
     json: Json = False,

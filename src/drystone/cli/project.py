@@ -12,7 +12,7 @@ from drystone.cli.options import Examples, Json, examples, session
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made when it is not there.", show_default=False)] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made when it is not there.", show_default=False)] = Path(),
 ) -> None:
     """Make a new project: plans, modules, playbooks, inventories and settings, ready to run."""
     from drystone import wiring

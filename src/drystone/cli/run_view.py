@@ -22,6 +22,9 @@ from drystone.ports import RunSummary
 OUTPUT_LINES = 12
 """Of a failed attempt's log: enough to see the error, few enough to keep the rest on the screen."""
 
+MOST_FAILURES = 3
+"""Told at length; a fan-out whose instances all fail says the same thing many times."""
+
 
 def show(look: Look, *, now: datetime, json: bool) -> None:
     """`drystone show`: the tasks and the summary, or the stable JSON."""
@@ -93,9 +96,13 @@ def _note(item: Instance) -> str:
 def summary(look: Look, now: datetime) -> Iterator[str]:
     """Why it failed with the last output, the way back, what is left, outputs, and the next command."""
     run = look.run
-    for item, attempt in failures(run):
+    failed = failures(run)
+    for item, attempt in failed[:MOST_FAILURES]:
         yield ""
         yield from _failure(look, item, attempt)
+    if more := [item.id for item, _ in failed[MOST_FAILURES:]]:
+        yield ""
+        yield f"{paint('✗', 'red')} failed too: {', '.join(more)}"
     yield from _way_back(run)
     yield from _left(run)
     yield from _outputs(run)
@@ -125,6 +132,8 @@ def _failure(look: Look, item: Instance, attempt: Attempt) -> Iterator[str]:
     times = f" after {attempt.number} attempts" if attempt.number > 1 else ""
     yield f"{paint('✗', 'red')} {what} failed{times} ({failure.failure_class.value}): {failure.message}"
     output = reading.tail(look.home, attempt, OUTPUT_LINES) or failure.detail.splitlines()[-OUTPUT_LINES:]
+    # The log ends with the message that stands above it.
+    output = [line for line in output if line != f"{failure.failure_class.value}: {failure.message}"]
     if output:
         yield f"  last output{f' ({_shown(look.home / attempt.log)})' if attempt.log else ''}:"
         yield from (f"    {line}" for line in output)

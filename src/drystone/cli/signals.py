@@ -32,8 +32,8 @@ def graceful(hand: Hand, watcher: Watcher) -> Iterator[None]:
         if not asked:
             asked.append(number)
             name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-            hand.cancel(name)
-            watcher.notice("cancelling: what runs is told to end, then what was done is undone; Ctrl-C again ends at once")
+            hand.cancel(f"cancelled by {name}")
+            watcher.notice("cancelling: what runs is ended first; Ctrl-C again ends at once")
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
