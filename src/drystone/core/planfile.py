@@ -50,7 +50,7 @@ UNDO_KEYS = ("retry", "timeout")
 NOT_BUILT = frozenset({
     ("plan", "finally"), ("plan", "concurrency"), ("plan", "notify"), ("plan", "triggers"),
     ("task", "poll"), ("task", "pool"), ("task", "remedy"), ("task", "pivot"),
-    ("task", "approval"), ("task", "wait"), ("task", "plan"), ("task", "python"), ("task", "sql"),
+    ("task", "approval"), ("task", "wait"), ("task", "plan"), ("task", "sql"),
     ("undo", "restore"), ("on_failure", "ask"),
 })  # fmt: skip
 """Parts of the language that this version does not build: where they stand, and the word."""
@@ -218,14 +218,10 @@ def _input(name: str, inputs: Fields) -> Input:
 
 def _check_schema(fields: Fields, schema: Mapping[str, object]) -> bool:
     problems = schemas.check_schema(schema)
-    for path, message, hint in problems:
-        is_key = message.startswith("unknown key")
-        where = place(fields.node, path, at_key=is_key)
-        if path == ("required",):
-            hint = "an input without a default is required; give it a default to make it optional"
-        length = len(str(path[-1])) if is_key else 1
-        about = f'"{path[-1]}" of {fields.what} {message}' if path and not is_key else f"{fields.what}: {message}"
-        fields.diagnostics.error(about, where, hint=hint, length=length)
+    for problem in problems:
+        where = place(fields.node, problem.path, at_key=problem.at_key)
+        length = len(str(problem.path[-1])) if problem.at_key else 1
+        fields.diagnostics.error(f"{fields.what}: {problem.message}", where, hint=problem.hint, length=length)
     return not problems
 
 
