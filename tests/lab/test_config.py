@@ -34,6 +34,12 @@ def test_an_unknown_mode_is_refused_with_the_known_ones() -> None:
     assert "namespaces" in caught.value.hint
 
 
+def test_a_relative_root_is_refused_with_the_whole_path() -> None:
+    with pytest.raises(LabError, match='"labs" is relative') as caught:
+        read_config({"DRYSTONE_LAB_ROOT": "labs"})
+    assert "/labs" in caught.value.hint
+
+
 @pytest.mark.parametrize("root", ["/a b", "/a:b", "/a,b"])
 def test_a_root_that_overlayfs_cannot_name_is_refused(root: str) -> None:
     with pytest.raises(LabError, match="cannot live"):

@@ -18,8 +18,8 @@ Module = Callable[[str], Terraform]
 def use(reattached: Module) -> Callable[..., Terraform]:
     """Applies a module with variables, in a folder of that name."""
 
-    def use(module: str, name: str, **variables: str) -> Terraform:
-        terraform = reattached(name)
+    def use(module: str, folder: str, /, **variables: str) -> Terraform:
+        terraform = reattached(folder)
         shutil.copytree(MODULES / module, terraform.folder, dirs_exist_ok=True)
         for variable, value in variables.items():
             terraform.environ = {**terraform.environ, f"TF_VAR_{variable}": value}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -243,3 +246,14 @@ def test_an_unknown_mode_is_refused(mirrored: Module) -> None:
 def test_a_daemon_serves_one_lab_only(standing: Terraform, reattached: Module, tmp_path: Path) -> None:
     other = reattached("other").write(f'provider "lab" {{\n  root = "{tmp_path}/else"\n}}\n' + environment("10.78.0"))
     assert "already serves the lab" in " ".join(other.init().apply(code=1).split())
+
+
+def test_drystone_finds_the_provider_by_its_entry_point() -> None:
+    (entry,) = metadata.entry_points(group="drystone.terraform_providers", name="lab")
+    assert entry.load() is LabProvider
+
+
+def test_finding_the_provider_imports_nothing_heavy() -> None:
+    code = "import sys, drystone.lab.terraform; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"grpc", "tf", "cryptography", "pydantic", "sqlalchemy", "typer", "rich"} & set(done.stdout.split())

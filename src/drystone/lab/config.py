@@ -38,10 +38,13 @@ class LabConfig:
 def read_config(environ: Mapping[str, str], *, root: str | None = None, mode: str | None = None) -> LabConfig:
     """The lab that is meant: arguments first, then DRYSTONE_LAB_ROOT and DRYSTONE_LAB_MODE, then the defaults.
 
-    Raises LabError for an unknown mode or a root that overlayfs or sshd could not name.
+    Raises LabError for an unknown mode, and for a root that is relative, or that overlayfs or sshd could not name.
     """
     path = Path(root or environ.get(ROOT_VARIABLE) or default_root(environ)).expanduser()
-    path = Path(os.path.abspath(path))
+    if not path.is_absolute():
+        # Where it would begin depends on who runs the provider: terraform in the module's folder, or a daemon.
+        raise LabError(f'the lab\'s root "{path}" is relative', hint=f'write the whole path, like "{path.absolute()}"')
+    path = Path(os.path.normpath(path))
     if any(character in str(path) for character in ':,\\"\n '):
         raise LabError(
             f'the lab cannot live in "{path}": its path holds a blank, comma, colon, quote or backslash',

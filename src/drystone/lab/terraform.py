@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from drystone.errors import LabError
 from drystone.lab import sockets
@@ -108,16 +108,19 @@ class Daemon:
 
     def close(self) -> None:
         """End it; what it is doing is finished first."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        _close_pipes(self._process)
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+if TYPE_CHECKING:
+    from drystone.plugin.api import TerraformProvider
+
+    _keeps_the_contract: TerraformProvider = LabProvider()
 
 
 def _first_line(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -129,9 +132,16 @@ def _first_line(process: subprocess.Popen[bytes], log: Path) -> str:
     if not line:
         process.kill()
         process.wait()
+        _close_pipes(process)
         ending = log.read_text(errors="replace")[-800:].strip()
         raise LabError("the lab provider does not start", hint=f'its log "{log}" ends with: {ending or "nothing"}')
     return line
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _write(folder: Path, path: Path, text: str, *, mode: int) -> None:
