@@ -49,8 +49,10 @@ def parse(text: str, file: str, diagnostics: Diagnostics) -> Node | None:
     except yaml.MarkedYAMLError as error:
         _syntax_error(error, text, file, diagnostics)
     except yaml.reader.ReaderError as error:
-        character = error.character if isinstance(error.character, str) else f"\\x{error.character:02x}"
-        diagnostics.error(f"character {character!r} is not allowed in YAML", _place_of(text, file, character))
+        # libyaml gives the number of the character, PyYAML's own parser the character.
+        character = chr(max(0, error.character)) if isinstance(error.character, int) else error.character
+        where = _place_at(text, file, max(0, text.find(character)))
+        diagnostics.error(f"character {character!r} is not allowed in YAML", where)
     except UnicodeEncodeError as error:
         diagnostics.error("the text is not valid Unicode", _place_at(text, file, error.start))
     return None
@@ -290,10 +292,6 @@ def _syntax_error(error: Any, text: str, file: str, diagnostics: Diagnostics) ->
     else:
         hint = _QUOTE_HINT if "{{" in line else "check the indentation, the brackets and the quotes before this place"
         diagnostics.error(f"not valid YAML: {problem}", where, hint=hint)
-
-
-def _place_of(text: str, file: str, character: str) -> Where:
-    return _place_at(text, file, max(0, text.find(character)))
 
 
 def _place_at(text: str, file: str, offset: int) -> Where:

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from drystone.core.opaque import is_opaque
+from drystone.core.opaque import Secret, Unknown, is_opaque
 
 HOST_KEYS = ("name", "address", "port", "user", "key_file", "host_key", "groups", "vars")
 """What a host may say of itself: DESIGN §3, the ansible kind. Other keys of an output map are left out."""
@@ -71,14 +71,19 @@ def _in_group(host: Any, group: str | None) -> Any:
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """JSON text, keys sorted."""
-    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, default=_text_of_opaque)
+    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, default=for_json)
 
 
-def _text_of_opaque(value: Any) -> Any:
-    if is_opaque(value):
+def for_json(value: Any) -> Any:
+    """What `json.dumps` should write for what it does not know: the mask of a secret. Raises TypeError for what is not known yet."""
+    if isinstance(value, Secret):
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, range):
+        return list(value)
+    if isinstance(value, Unknown):
+        raise TypeError("it is not known yet")
     raise FilterError(f"{type(value).__name__} is not JSON")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from drystone.core.diagnostics import did_you_mean
+from drystone.core.graph import Problem
 from drystone.core.nodes import describe
 from drystone.core.plan import Input, Plan
 from drystone.errors import InputError
@@ -35,40 +36,50 @@ _SCHEMAS = (
     "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then", "unevaluatedItems",
     "unevaluatedProperties",
 )  # fmt: skip
+_TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 _ARTICLES = {"integer": "an integer", "array": "a list", "object": "a map", "boolean": "true or false", "string": "text", "null": "null"}
 
 
 # ---- schemas ----------------------------------------------------------------------------------------------------------
 
 
-def check_schema(schema: Mapping[str, Any]) -> list[tuple[Path, str, str]]:
-    """What is wrong with a schema: (path inside it, message, hint); empty when it can be used."""
+def check_schema(schema: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with a schema; empty when it can be used."""
     found = list(_check_keywords(schema, ()))
     if found:
         return found
     from jsonschema import Draft202012Validator
 
     errors = Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema)
-    return [(tuple(error.absolute_path), _describe(error, secret=False), "") for error in _deepest(errors)]
+    return [_schema_problem(tuple(error.absolute_path), error) for error in _deepest(errors)]
 
 
-def _check_keywords(schema: Any, path: Path) -> Iterator[tuple[Path, str, str]]:
+def _schema_problem(path: Path, error: ValidationError) -> Problem:
+    if not path:
+        return Problem(path, f"the schema {_describe(error, secret=False)}")
+    if path[-1] == "type":
+        return Problem(path, f'there is no type {describe(error.instance)}', f"a type is one of {', '.join(_TYPES)}")
+    hint = "an input without a default is required; give it a default to make it optional" if path == ("required",) else ""
+    return Problem(path, f'"{path[-1]}" {_describe(error, secret=False)}', hint)
+
+
+def _check_keywords(schema: Any, path: Path) -> Iterator[Problem]:
     if not isinstance(schema, Mapping):
         return
     for keyword, value in schema.items():
         here = (*path, keyword)
         if keyword not in KEYWORDS:
-            yield here, f'unknown key "{keyword}" in a schema', did_you_mean(keyword, KEYWORDS)
+            yield Problem(here, f'unknown key "{keyword}" in a schema', did_you_mean(keyword, KEYWORDS), at_key=True)
         elif keyword == "$ref" and not str(value).startswith("#"):
-            yield here, '"$ref" may only point into this schema', 'write it as "#/$defs/NAME"'
+            yield Problem(here, '"$ref" may only point into this schema', 'write it as "#/$defs/NAME"')
         elif keyword == "pattern" or (keyword == "patternProperties" and isinstance(value, Mapping)):
             for pattern in [value] if keyword == "pattern" else value:
                 if message := _check_pattern(pattern):
-                    yield here, message, ""
+                    yield Problem(here, message)
         yield from _check_parts(keyword, value, here)
 
 
-def _check_parts(keyword: str, value: Any, here: Path) -> Iterator[tuple[Path, str, str]]:
+def _check_parts(keyword: str, value: Any, here: Path) -> Iterator[Problem]:
     if keyword in _SCHEMAS:
         yield from _check_keywords(value, here)
     elif keyword in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):

@@ -16,7 +16,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from drystone.core.diagnostics import did_you_mean
-from drystone.core.filters import FILTERS, FilterError
+from drystone.core.filters import FILTERS, FilterError, for_json
 from drystone.core.opaque import UNKNOWN, is_opaque
 
 MAX_RANGE = 100_000
@@ -164,7 +164,7 @@ def to_text(value: Any) -> Any:
     if value is UNKNOWN:
         raise TypeError("it is not known yet")
     if isinstance(value, Mapping | list | tuple | range):
-        return json.dumps(to_data(value), ensure_ascii=False, default=str)
+        return json.dumps(to_data(value), ensure_ascii=False, default=for_json)
     return value
 
 

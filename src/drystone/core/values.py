@@ -383,11 +383,11 @@ def _joined(template: Template, parts: tuple[str | Reference, ...], scope: Mappi
     found = [_follow(template, part, scope) if isinstance(part, Reference) else part for part in parts]
     if len(parts) == 1:
         return found[0]
-    if any(value is UNKNOWN for value in found):
-        return UNKNOWN
     try:
         return "".join([str(to_text(value)) for value in found])
-    except FilterError as error:
+    except (FilterError, TypeError) as error:
+        if any(find(value, Unknown) for value in found):
+            return UNKNOWN
         raise ExpressionError(template.where, f'"{_shortened(template.source)}": {error}') from error
 
 
