@@ -44,9 +44,9 @@ class Vault:
         return known[1]
 
     def _open(self, secret: Secret) -> Any:
-        if secret.reference is not None:
+        if secret.reference:
             return self.resolve(secret.reference)
-        assert secret.sealed is not None
+        assert secret.sealed, "an expression made of a secret is never stored"
         if secret.sealed not in self._opened:
             value = self._secrets.unseal(secret.sealed)
             self.redactor.add(value)
