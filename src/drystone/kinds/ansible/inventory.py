@@ -1,0 +1,74 @@
+"""Inventory and variables as text for Ansible. Pure; `task` puts the text into files of the attempt's scratch folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drystone.plugin.hosts import Host, known_hosts_lines
+
+_MARKS = ("{{", "{%", "{#")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+def to_yaml(value: Any) -> str:
+    """JSON-like data as YAML that Ansible takes literally.
+
+    Values come from outputs and inputs. Text with Jinja2's marks in it is tagged `!unsafe`: what a server answered must
+    not be run as a template on the controller. The flow style is JSON's, so that no value can change the structure.
+    """
+    match value:
+        case str():
+            return ("!unsafe " if any(mark in value for mark in _MARKS) else "") + _quoted(value)
+        case Mapping():
+            return "{" + ", ".join(f"{_quoted(str(key))}: {to_yaml(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(to_yaml(item) for item in value) + "]"
+        case _:
+            return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    # YAML knows no surrogate pairs, so characters stay as they are; what YAML may not hold gets the longest of its escapes.
+    return _UNPRINTABLE.sub(lambda found: f"\\U{ord(found[0]):08x}", json.dumps(text, ensure_ascii=False))
+
+
+def inventory(hosts: Sequence[Host], known_hosts: str, key_files: Mapping[str, str]) -> dict[str, Any]:
+    """Hosts and their groups in the form of Ansible's YAML inventories.
+
+    known_hosts: path of the file that pins the hosts which bring their keys.
+    key_files:   absolute path of each host's private key, by host.
+    """
+    groups: dict[str, Any] = {}
+    for host in hosts:
+        for group in host.groups:
+            groups.setdefault(group, {"hosts": {}})["hosts"][host.name] = {}
+    return {
+        "all": {
+            "hosts": {host.name: _host_vars(host, known_hosts, key_files.get(host.name)) for host in hosts},
+            "children": groups,
+        }
+    }
+
+
+def _host_vars(host: Host, known_hosts: str, key_file: str | None) -> dict[str, Any]:
+    known: dict[str, Any] = {"ansible_host": host.target}
+    if host.port is not None:
+        known["ansible_port"] = host.port
+    if host.user is not None:
+        known["ansible_user"] = host.user
+    if key_file is not None:
+        known["ansible_ssh_private_key_file"] = key_file
+    if host.host_key:
+        # The three programs that Ansible may reach a host with. `ssh_common_args` is left to the user's own jump hosts.
+        options = f"-o StrictHostKeyChecking=yes -o UserKnownHostsFile={known_hosts}"
+        for program in ("ssh", "sftp", "scp"):
+            known[f"ansible_{program}_extra_args"] = f"{options} -o GlobalKnownHostsFile=/dev/null -o UpdateHostKeys=no"
+    return {**known, **host.vars}
+
+
+def known_hosts(hosts: Sequence[Host]) -> str:
+    """The file that pins the hosts which bring their keys."""
+    return "".join(f"{line}\n" for host in hosts for line in known_hosts_lines(host))

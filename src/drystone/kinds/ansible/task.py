@@ -1,0 +1,230 @@
+"""The attempt: puts the files into a scratch folder, runs the worker, reads its events, and leaves nothing behind.
+
+The scratch folder is in memory where the machine has such a place: variables, vault passwords and what Ansible drops on
+its way are not to reach a disk. Its path is noted in the instance's state folder first, so that an attempt after a crash
+finds and removes what the lost one left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+from drystone.errors import FailureClass, PermanentError, TemporaryError
+from drystone.kinds.ansible import inventory
+from drystone.kinds.ansible.argv import Files, playbook_argv, playbook_env
+from drystone.kinds.ansible.config import AnsibleConfig
+from drystone.kinds.ansible.parse import Progress, Tally
+from drystone.plugin import api
+
+GRACE = timedelta(seconds=20)
+"""How long Ansible may take to end after a cancel: it ends its own workers first, which takes it a few seconds."""
+_PREFIX = "drystone-"
+_MAX_ROOT_LENGTH = 50
+"""A socket's path has at most 107 bytes; Ansible's and ssh's own parts of it take 40."""
+
+
+class Ansible(api.Kind):
+    """Outputs what the playbook gave with `set_stats`; results are the sums of its recap, and the recap by host."""
+
+    name: ClassVar[str] = "ansible"
+    Config = AnsibleConfig
+    undo_when: ClassVar[api.UndoWhen] = api.UndoWhen.ATTEMPTED
+
+    @classmethod
+    def changes_things(cls, config: Mapping[str, Any]) -> bool:
+        """A check only tells."""
+        return config.get("check") is not True
+
+    def run(self, ctx: api.Context, config: AnsibleConfig) -> api.Outcome:
+        """Runs the playbook once. A check changes nothing, whatever it tells that it would change."""
+        program = find_program(ctx.environ)
+        playbook = ctx.path(config.playbook)
+        tally = Tally()
+        with _scratch(ctx) as scratch:
+            _play(ctx, config, _Place(program=program, playbook=playbook, scratch=scratch), tally)
+        failure = tally.failure()
+        if failure is not None:
+            raise failure
+        result = tally.result(check=config.check)
+        return api.Outcome(outputs=tally.outputs, result=result, changed=result["changed"] > 0 and not config.check)
+
+
+class _Place:
+    """Where the run finds and puts things."""
+
+    def __init__(self, *, program: str, playbook: Path, scratch: Path) -> None:
+        self.program = program
+        self.playbook = playbook
+        self.scratch = scratch
+
+
+def find_program(environ: Mapping[str, str]) -> str:
+    """ansible-playbook: named by DRYSTONE_ANSIBLE_PLAYBOOK, else the first on PATH, else the one installed with drystone.
+
+    Raises PermanentError(crashed) when there is none.
+    """
+    beside = Path(sys.executable).with_name("ansible-playbook")
+    named = environ.get("DRYSTONE_ANSIBLE_PLAYBOOK", "")
+    found = shutil.which(named or "ansible-playbook", path=environ.get("PATH", os.defpath))
+    if found is None and not named and os.access(beside, os.X_OK):
+        found = str(beside)
+    if found is None:
+        raise PermanentError(
+            FailureClass.CRASHED,
+            f'there is no "{named or "ansible-playbook"}"',
+            changed=False,
+            hint="install ansible-core, or name the program in DRYSTONE_ANSIBLE_PLAYBOOK",
+        )
+    return found
+
+
+def _play(ctx: api.Context, config: AnsibleConfig, place: _Place, tally: Tally) -> None:
+    settings_path = _settings(ctx, place.playbook)
+    files, once = _files(ctx, config, place)
+    spec = {
+        "argv": playbook_argv(place.program, config, files),
+        # Where its user would stand to run it: beside ansible.cfg, whose relative paths then mean the same.
+        "cwd": str(settings_path.parent if settings_path is not None else ctx.project),
+        "scratch": str(place.scratch),
+        "once": once,
+        # ansible-runner turns it off; what the user's ansible.cfg says must stand.
+        "unset": [name for name in ("ANSIBLE_HOST_KEY_CHECKING",) if name not in ctx.environ and name not in config.env],
+    }
+    env = playbook_env(
+        config,
+        ctx.environ,
+        settings=settings_path.read_text(encoding="utf-8", errors="replace") if settings_path is not None else "",
+        settings_path=None if settings_path is None else str(settings_path),
+        scratch=str(place.scratch),
+        collections=tuple(str(ctx.path(folder)) for folder in config.collections),
+    )
+
+    def read(stream: str, line: str) -> None:
+        if stream == "stderr":
+            ctx.log(line)
+            return
+        event = json.loads(line)
+        for text in str(event.get("stdout") or "").splitlines():
+            ctx.log(text)
+        _tell(ctx, tally.take(event))
+
+    ended = ctx.process(
+        [sys.executable, "-m", "drystone.kinds.ansible.worker"],
+        env=env,
+        stdin=json.dumps(spec).encode(),
+        on_line=read,
+        log=False,
+        grace=GRACE,
+    )
+    if ended.exit_code != 0 or tally.exit_code is None:
+        raise TemporaryError(FailureClass.CRASHED, f"ansible-runner ended with exit code {ended.exit_code}", detail=ended.stderr[-4000:])
+
+
+def _tell(ctx: api.Context, progress: Progress | None) -> None:
+    if progress is not None:
+        data = {"step": progress.step, "host": progress.host, "status": progress.status}
+        ctx.emit(progress.message, **{name: value for name, value in data.items() if value})
+
+
+def _settings(ctx: api.Context, playbook: Path) -> Path | None:
+    """The project's ansible.cfg: the nearest one from the playbook's folder up to the project's root."""
+    if "ANSIBLE_CONFIG" in ctx.environ:
+        return None
+    root = ctx.project.resolve()
+    for folder in playbook.resolve().parents:
+        if (folder / "ansible.cfg").is_file():
+            return folder / "ansible.cfg"
+        if folder == root:
+            return None
+    return None
+
+
+# ---- files for Ansible -----------------------------------------------------------------------------------------------
+
+
+def _files(ctx: api.Context, config: AnsibleConfig, place: _Place) -> tuple[Files, list[str]]:
+    """Writes the files; returns them, and those that nobody needs after Ansible has read them."""
+    scratch = place.scratch
+    variables = _write(scratch / "variables", inventory.to_yaml(_variables(ctx, config)))
+    once = [variables]
+    vaults = []
+    for number, vault in enumerate(config.vault):
+        if vault.password is not None:
+            once.append(_write(scratch / f"vault-{number}", f"{vault.password}\n"))
+            vaults.append((vault.id, once[-1]))
+        elif vault.password_file is not None:
+            vaults.append((vault.id, str(ctx.path(vault.password_file))))
+    files = Files(playbook=str(place.playbook), variables=variables, inventory=_inventory(ctx, config, scratch), vaults=tuple(vaults))
+    return files, once
+
+
+def _inventory(ctx: api.Context, config: AnsibleConfig, scratch: Path) -> str | None:
+    if config.inventory is not None:
+        return str(ctx.path(config.inventory))
+    if config.hosts is None:
+        return None
+    pinned = _write(scratch / "known_hosts", inventory.known_hosts(config.hosts))
+    key_files = {host.name: str(ctx.path(host.key_file)) for host in config.hosts if host.key_file is not None}
+    # It stays until the end: a playbook may read its inventory again.
+    return _write(scratch / "inventory.yaml", inventory.to_yaml(inventory.inventory(config.hosts, pinned, key_files)))
+
+
+def _variables(ctx: api.Context, config: AnsibleConfig) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "drystone_run": ctx.run_id,
+        "drystone_task": ctx.task,
+        "drystone_environment": ctx.environment,
+    }
+    if config.escalation is not None and config.escalation.password is not None:
+        known["ansible_become_password"] = config.escalation.password
+    return {**known, **config.vars}
+
+
+def _write(path: Path, text: str) -> str:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    return str(path)
+
+
+@contextlib.contextmanager
+def _scratch(ctx: api.Context) -> Iterator[Path]:
+    """A private folder for one attempt, noted before it exists and removed with all that is in it."""
+    notes = ctx.state / "ansible-scratch"
+    notes.mkdir(mode=0o700, exist_ok=True)
+    for note in notes.iterdir():
+        _sweep(note)
+    name = f"{_PREFIX}{secrets.token_hex(6)}"
+    path = _scratch_root(ctx.environ) / name
+    note = notes / name
+    note.write_text(str(path), encoding="utf-8")
+    try:
+        path.mkdir(mode=0o700)
+        (path / "c").mkdir(mode=0o700)
+        yield path
+    finally:
+        _sweep(note)
+
+
+def _sweep(note: Path) -> None:
+    path = Path(note.read_text(encoding="utf-8"))
+    if path.name == note.name and path.name.startswith(_PREFIX):
+        shutil.rmtree(path, ignore_errors=True)
+    note.unlink(missing_ok=True)
+
+
+def _scratch_root(environ: Mapping[str, str]) -> Path:
+    """A folder in memory if there is one that may be written, else the usual one for temporary files."""
+    for candidate in (environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm"):
+        if 0 < len(candidate) <= _MAX_ROOT_LENGTH and os.path.isdir(candidate) and os.access(candidate, os.W_OK | os.X_OK):
+            return Path(candidate)
+    return Path(tempfile.gettempdir())
