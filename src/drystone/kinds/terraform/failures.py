@@ -41,6 +41,7 @@ _EMPTY_WORDS = re.compile(r"execution halted|\w+ encountered problems during ini
 _PROVIDER_OR_CONDITION = re.compile(
     r"provisioner error|(?:pre|post)condition failed|check block assertion failed|test assertion", re.IGNORECASE
 )
+_WRITTEN_WRONG = re.compile(r"invalid|unsupported|missing|conflicting|incorrect|expected", re.IGNORECASE)
 _STATE = re.compile(
     r"unsupported state file format|state file could not be parsed|error loading state|failed to load state|state file.*(?:corrupt|invalid)"
     r"|state snapshot was created by|Error refreshing state",
@@ -84,8 +85,8 @@ def _class_of(first: Diagnostic, everything: str, applying: bool) -> FailureClas
             return failure_class
     if applying or _PROVIDER_OR_CONDITION.search(first.summary):
         return FailureClass.FAILED
-    # Before anything is applied, an error about a resource that has an address comes from its provider; any other is the author's.
-    if first.address and not first.where:
+    # While planning, an address means that a provider says it: the world is not as wanted, unless it complains of what is written.
+    if first.address and not _WRITTEN_WRONG.match(first.summary):
         return FailureClass.FAILED
     return FailureClass.INVALID
 

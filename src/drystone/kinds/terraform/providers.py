@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from drystone.errors import DrystoneError
 from drystone.kinds.terraform import hcl
 from drystone.kinds.terraform.hcl import Block
 from drystone.plugin.api import FailureClass, PermanentError, ReattachHandle, TerraformProvider
@@ -23,6 +24,10 @@ GROUP = "drystone.terraform_providers"
 REATTACH = "DRYSTONE_TERRAFORM_REATTACH"
 """Environment variable: `0` starts providers for every command, with no daemon. The settings' `terraform.reattach` sets it."""
 
+_OF_ONE_ATTEMPT = frozenset({"DRYSTONE_RUN", "DRYSTONE_TASK", "DRYSTONE_ATTEMPT", "DRYSTONE_TOKEN"})
+"""Variables that a daemon must not take over from the task which happened to start it."""
+
+_Key = tuple[str, frozenset[tuple[str, str]]]
 _XDG_DEFAULT = "/usr/local/share:/usr/share"
 
 
@@ -33,7 +38,7 @@ class Providers:
         self._found = found
         self._lock = threading.Lock()
         self._loaded: dict[str, TerraformProvider] | None = None
-        self._daemons: dict[str, ReattachHandle] = {}
+        self._daemons: dict[_Key, ReattachHandle] = {}
 
     def required(self, text: str) -> list[TerraformProvider]:
         """Those that a configuration asks for. Raises PermanentError(crashed) when one of the packages is broken."""
@@ -42,39 +47,49 @@ class Providers:
                 self._loaded = {provider.source: provider for provider in map(_load, self._found())}
             return [provider for source, provider in sorted(self._loaded.items()) if f'"{source}"' in text]
 
-    def environ(self, required: Sequence[TerraformProvider], environ: Mapping[str, str]) -> dict[str, str]:
+    def environ(
+        self, required: Sequence[TerraformProvider], around: Mapping[str, str], own: Mapping[str, str], log: Callable[[str], None]
+    ) -> dict[str, str]:
         """Variables that let Terraform find the providers: the mirror, and the daemons unless they are switched off.
 
-        environ: of the commands to come; it says where this user's caches are.
+        around: the environment of the commands to come; it says where this user's caches are.
+        own:    the task's own variables among them. A daemon is configured by its environment, so tasks that differ here share none.
         """
         if not required:
             return {}
-        cache = cache_folder(environ)
+        cache = cache_folder(around)
         data = cache / "terraform-data"
         mirror = data / "terraform" / "plugins"
         mirror.mkdir(parents=True, exist_ok=True, mode=0o700)
         for provider in required:
             provider.install(mirror)
-        given = {"XDG_DATA_DIRS": f"{data}:{environ.get('XDG_DATA_DIRS') or _XDG_DEFAULT}"}
-        if text := _user_config(environ):
+        given = {"XDG_DATA_DIRS": f"{data}:{around.get('XDG_DATA_DIRS') or _XDG_DEFAULT}"}
+        if text := _user_config(around):
             given |= _merged_config(cache, text, mirror, required)
-        if environ.get(REATTACH, "").strip() not in ("0", "false", "no"):
-            given["TF_REATTACH_PROVIDERS"] = self._reattach(required, cache, environ)
+        if around.get(REATTACH, "").strip() not in ("0", "false", "no"):
+            given |= self._reattach(required, around, own, log)
         return given
 
-    def _reattach(self, required: Sequence[TerraformProvider], cache: Path, environ: Mapping[str, str]) -> str:
-        known = json.loads(environ.get("TF_REATTACH_PROVIDERS") or "{}")
+    def _reattach(
+        self, required: Sequence[TerraformProvider], around: Mapping[str, str], own: Mapping[str, str], log: Callable[[str], None]
+    ) -> dict[str, str]:
+        known = json.loads(around.get("TF_REATTACH_PROVIDERS") or "{}")
+        environ = {name: value for name, value in around.items() if name not in _OF_ONE_ATTEMPT}
         with self._lock:
             for provider in required:
-                if provider.source not in self._daemons:
-                    self._daemons[provider.source] = provider.reattach(cache, environ)
-                known |= json.loads(self._daemons[provider.source].environ["TF_REATTACH_PROVIDERS"])
-        return json.dumps(known)
+                key = _key(provider, own)
+                try:
+                    if key not in self._daemons:
+                        self._daemons[key] = provider.reattach(cache_folder(around), environ)
+                    known |= json.loads(self._daemons[key].environ["TF_REATTACH_PROVIDERS"])
+                except (DrystoneError, OSError) as error:
+                    log(f'provider "{provider.source}" does not run as a daemon, so each command starts it: {error}')
+        return {"TF_REATTACH_PROVIDERS": json.dumps(known)} if known else {}
 
-    def restart(self, required: Sequence[TerraformProvider]) -> None:
+    def restart(self, required: Sequence[TerraformProvider], own: Mapping[str, str]) -> None:
         """Lets go of daemons that do not answer; the next command starts new ones."""
         with self._lock:
-            handles = [self._daemons.pop(provider.source, None) for provider in required]
+            handles = [self._daemons.pop(_key(provider, own), None) for provider in required]
         for handle in handles:
             if handle is not None:
                 handle.close()
@@ -85,6 +100,10 @@ class Providers:
             handles, self._daemons = list(self._daemons.values()), {}
         for handle in handles:
             handle.close()
+
+
+def _key(provider: TerraformProvider, own: Mapping[str, str]) -> _Key:
+    return provider.source, frozenset(own.items())
 
 
 def _load(entry: EntryPoint) -> TerraformProvider:

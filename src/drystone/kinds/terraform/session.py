@@ -121,7 +121,7 @@ class Session:
             "TF_DATA_DIR": str(self.records.data),
             "TF_WORKSPACE": self.config.workspace or "",
         }
-        return own | self.providers.environ(self._required, {**around, **own})
+        return own | self.providers.environ(self._required, {**around, **own}, self.config.env, self.ctx.log)
 
     # ---- init -------------------------------------------------------------------------------------------------------
 
@@ -143,6 +143,7 @@ class Session:
             "workspace": self.config.workspace,
             "installation": [self._environ.get("XDG_DATA_DIRS"), self._environ.get("TF_CLI_CONFIG_FILE")],
             "providers": [[provider.source, provider.version] for provider in self._required],
+            "reattached": "TF_REATTACH_PROVIDERS" in self._environ,
             "lock": lock.read_text(encoding="utf-8") if lock.exists() else "",
         }
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
@@ -275,7 +276,7 @@ class Session:
             self.init(backend_settings(self.facts, self.config, home=self.home, project=self.ctx.project))
         elif self._required and "TF_REATTACH_PROVIDERS" in self._environ and _says(_REATTACH_LOST, stream):
             self.ctx.log("a provider's daemon does not answer: starting it anew")
-            self.providers.restart(self._required)
+            self.providers.restart(self._required, self.config.env)
             self._environ = self._environment()
         elif (stale := locks.own_stale(self.records.folder, stream.errors)) is not None:
             self.ctx.log(f'breaking lock "{stale.id}", which a command of this task left behind when it was killed')
