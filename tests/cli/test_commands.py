@@ -95,7 +95,7 @@ def test_a_run_that_leaves_something_ends_with_4(project: Path, shown: Callable[
     write(project, "fails", fails(undo="{command: {argv: ['false']}, retry: 1}\n    undo_when: attempted"))
     assert run(["run", "fails"]) == 4
     answer = shown()
-    assert (answer["status"], answer["left"]) == ("compensation_failed", ["broken", "made"])
+    assert (answer["status"], set(answer["left"])) == ("compensation_failed", {"broken", "made"})
 
 
 def test_a_run_that_stops_as_its_plan_says_ends_with_7(project: Path) -> None:
@@ -306,9 +306,7 @@ def test_validate_reports_every_mistake_with_its_place(project: Path, capfd: pyt
     assert run(["validate", "wrong"]) == 1
     out, err = capfd.readouterr()
     assert out == "plans/wrong.yaml: not valid: 4 errors, 0 warnings\n"
-    assert err.count("--> plans/wrong.yaml:") == 4
-    for place in ("4:14", "6:35", "7:23", "8:17"):
-        assert f"--> plans/wrong.yaml:{place}" in err or place == "4:14"
+    assert [line.rpartition("wrong.yaml:")[2] for line in err.splitlines() if "-->" in line] == ["4:15", "6:31", "7:21", "8:17"]
 
 
 def test_validate_as_json_has_one_entry_for_each_plan(project: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -39,9 +39,7 @@ def runs(
 def logs(
     ctx: typer.Context,
     word: RunWord = "last",
-    task: Annotated[
-        str | None, typer.Argument(metavar="TASK", help="Only this task, or this instance of it.", show_default=False)
-    ] = None,
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Only this task, or this instance of it.", show_default=False)] = None,
     follow: Follow = False,
     json: Json = False,
 ) -> None:
