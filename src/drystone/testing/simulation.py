@@ -89,6 +89,7 @@ class Simulation:
         self.now = START
         self.history: list[Event] = []
         self.started: list[str] = []
+        self._writes: list[int] = []
         self._script: Script = {} if script is None else script
         self._jitter = jitter
         self._max_parallel = max_parallel
@@ -136,9 +137,10 @@ class Simulation:
         self._add(request_resume(self.run, self.now, by="test"))
         self._decide()
 
-    def crash(self, *, keep: int | None = None, idempotent: bool = True) -> None:
-        """The process dies, with only the first `keep` events on disk (None: all), and another takes the run."""
-        self.history = self.history if keep is None else self.history[:keep]
+    def crash(self, *, lost_writes: int = 0, idempotent: bool = True) -> None:
+        """The process dies before its last writes were on disk, and another takes the run."""
+        for _ in range(min(lost_writes, len(self._writes) - 1)):
+            del self.history[-self._writes.pop() :]
         self._ends = []
         self.run = self.replayed()
         self._take(epoch=2)
@@ -168,6 +170,8 @@ class Simulation:
         numbered = [replace(event, seq=self.run.seq + n) for n, event in enumerate(events, 1)]
         self.run = evolve(self.run, *numbered)
         self.history.extend(numbered)
+        if numbered:
+            self._writes.append(len(numbered))
 
     def _decide(self) -> None:
         self._wake: datetime | None = None

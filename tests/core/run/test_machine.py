@@ -92,7 +92,7 @@ def drive(graph: Graph, endings: list[Ending], disturbances: list[tuple[int, str
                 simulation.crash()
             case "lose":
                 # What was not on disk was reported to nobody; the record of the run itself always is.
-                simulation.crash(keep=max(1, len(simulation.history) - 1))
+                simulation.crash(lost_writes=1)
             case "cancel":
                 simulation.cancel()
             case _:

@@ -130,7 +130,8 @@ def settle_task(draft: Draft, name: str) -> None:
     for dependant in draft.run.graph.nodes[name].dependants:
         left = draft.open[dependant] - 1
         draft.open = draft.open.insert(dependant, left)
-        if left == 0:
+        # After a resume a task behind may have settled long ago: it ran in spite of the failure.
+        if left == 0 and draft.unsettled[dependant] > 0:
             reach_task(draft, dependant)
 
 
@@ -138,6 +139,9 @@ def reach_task(draft: Draft, name: str) -> None:
     """Everything before a task has settled."""
     graph = draft.run.graph
     task = graph.nodes[name].task
+    if draft.expansions[name] != (name,):
+        _reach_instances(draft, name)
+        return
     if has_conditions(task) or verdict(task.run_if, ends_before(graph, draft.views, name)) is not Verdict.GO:
         draft.reached.append(name)
     else:
@@ -237,19 +241,18 @@ def build(draft: Draft) -> None:
         draft.remaining += not node.task.closing
         draft.closing_left += node.task.closing
         if opened[name] == 0:
-            _reach_again(draft, name, pending)
+            reach_task(draft, name)
     draft.open = HashTrieMap(opened)
 
 
-def _reach_again(draft: Draft, name: str, pending: list[Instance]) -> None:
-    if pending[0].id == name:
-        reach_task(draft, name)
-        return
+def _reach_instances(draft: Draft, name: str) -> None:
+    """A fan-out that was expanded before the run was resumed: its instances that start afresh."""
+    pending = [id_ for id_ in draft.expansions[name] if not draft.instances[id_].status.is_settled]
     fanout = draft.run.graph.nodes[name].task.for_each
     limit = fanout.max_parallel if fanout and fanout.max_parallel else len(pending)
-    draft.held = draft.held.insert(name, tuple(instance.id for instance in pending[limit:]))
-    for instance in pending[:limit]:
-        reach(draft, instance.id)
+    draft.held = draft.held.insert(name, tuple(pending[limit:]))
+    for id_ in pending[:limit]:
+        reach(draft, id_)
 
 
 def merge_ready(
