@@ -33,7 +33,7 @@ def test_what_a_tool_left_in_the_library_is_not_copied(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_and_the_files_in_the_way_are_named(tmp_path: Path) -> None:
     (tmp_path / "plans").mkdir()
     (tmp_path / "plans/hello.yaml").write_text("mine")
-    with pytest.raises(ProjectError, match="plans/hello.yaml"):
+    with pytest.raises(ProjectError, match=r"plans/hello\.yaml"):
         create(tmp_path)
     assert (tmp_path / "plans/hello.yaml").read_text() == "mine"
     assert not (tmp_path / "drystone.toml").exists()

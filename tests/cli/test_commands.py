@@ -202,7 +202,8 @@ def test_undo_asks_and_without_a_terminal_is_refused(project: Path, capfd: pytes
 
 def test_resume_goes_on_where_a_stopped_run_failed(project: Path, shown: Callable[[], dict[str, Any]]) -> None:
     gate = project / "gate"
-    plan = f"drystone: 1\nname: g\non_failure: stop\ntasks:\n  a: {{noop: {{}}}}\n  b: {{needs: [a], command: {{argv: [cat, {gate}]}}, undo: none}}\n"
+    tasks = f"  a: {{noop: {{}}}}\n  b: {{needs: [a], command: {{argv: [cat, {gate}]}}, undo: none}}\n"
+    plan = f"drystone: 1\nname: g\non_failure: stop\ntasks:\n{tasks}"
     write(project, "g", plan)
     assert run(["run", "g"]) == 7
     gate.write_text("open")

@@ -106,6 +106,16 @@ def test_json_tells_no_secret(look_at: LookAt) -> None:
     assert (shape["inputs"], shape["tasks"][0]["outputs"]) == ({"password": "***"}, {"key": "***"})
 
 
+def test_a_task_that_could_not_begin_is_told_with_its_reason(look_at: LookAt) -> None:
+    from drystone.core.diagnostics import Diagnostics, Where
+    from drystone.core.nodes import Node
+    from drystone.core.values import compile_value
+
+    when = compile_value(Node(Where("test.yaml", 1, 1), "{{ inputs.nothing.there }}"), Diagnostics())
+    _, text = ended(look_at, {"a": task("a", when=when)}, inputs={"nothing": 1})
+    assert "task a could not begin: " in text
+
+
 def test_the_task_table_has_a_line_for_each_instance(look_at: LookAt) -> None:
     look, _ = ended(look_at, {"vm": task("vm", for_each=Fanout(items=3))})
     lines = run_view.task_table(look.run, look.run.created_at)

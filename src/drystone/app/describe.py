@@ -67,7 +67,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
         "started_at": instant(attempt.started_at),
         "finished_at": instant(attempt.finished_at),
         "error": masked(attempt.failure.to_json()) if attempt.failure else None,
-        "log": attempt.log,
+        "log": attempt.log or None,
     }
 
 

@@ -12,8 +12,8 @@ from drystone.errors import ProjectError
 LEAVE_OUT = ("__pycache__", "*.pyc", ".terraform", "*.tfstate", "*.tfstate.*", STORE)
 
 SETTINGS_TEXT = """\
-# Settings of this drystone project. All are optional: docs/reference/settings.md lists them with their defaults.
-# This file also marks the project's root: relative paths in plans start here.
+# Settings of this drystone project; all are optional. This file also marks the project's root: relative paths in plans
+# start here.
 
 [engine]
 # Attempts at once, over all tasks of a run.

@@ -112,26 +112,29 @@ def summary(look: Look, now: datetime) -> Iterator[str]:
         yield f"  {line}"
 
 
-def failures(run: Run) -> list[tuple[Instance, Attempt]]:
-    """What failed for good: the tasks in the order in which they failed, then the undos."""
+def failures(run: Run) -> list[tuple[Instance, Attempt | None]]:
+    """What failed for good: the tasks in the order in which they failed, then the undos. Without an attempt: it could not begin."""
+    stuck = [i for i in run.in_order() if i.status is TaskStatus.FAILED and not i.attempts]
     forward = [i for i in run.in_order() if _ended_in_failure(i.attempts) and i.status is not TaskStatus.RETRYING]
     back = [i for i in run.in_order() if i.undo.status is UndoStatus.FAILED and _ended_in_failure(i.undo.attempts)]
     first = sorted(((i, i.attempts[-1]) for i in forward), key=lambda pair: pair[1].started_at)
-    return [*first, *((i, i.undo.attempts[-1]) for i in back)]
+    return [*((i, None) for i in stuck), *first, *((i, i.undo.attempts[-1]) for i in back)]
 
 
 def _ended_in_failure(attempts: Sequence[Attempt]) -> bool:
     return bool(attempts) and attempts[-1].failure is not None and attempts[-1].status.value == "failed"
 
 
-def _failure(look: Look, item: Instance, attempt: Attempt) -> Iterator[str]:
+def _failure(look: Look, item: Instance, attempt: Attempt | None) -> Iterator[str]:
+    if attempt is None or attempt.failure is None:
+        yield f"{paint('✗', 'red')} task {item.id} could not begin: {item.reason}"
+        return
     failure = attempt.failure
-    assert failure is not None
     is_undo = attempt in item.undo.attempts
     what = f"the undo of {item.id}" if is_undo else f"task {item.id}"
     times = f" after {attempt.number} attempts" if attempt.number > 1 else ""
     yield f"{paint('✗', 'red')} {what} failed{times} ({failure.failure_class.value}): {failure.message}"
-    output = reading.tail(look.home, attempt, OUTPUT_LINES) or failure.detail.splitlines()[-OUTPUT_LINES:]
+    output = failure.detail.splitlines()[-OUTPUT_LINES:] or reading.tail(look.home, attempt, OUTPUT_LINES)
     # The log ends with the message that stands above it.
     output = [line for line in output if line != f"{failure.failure_class.value}: {failure.message}"]
     if output:
@@ -187,7 +190,7 @@ def _verdict(run: Run, now: datetime) -> str:
     tail = ""
     if run.status is RunStatus.SUCCEEDED:
         tail = f": {count} task{'' if count == 1 else 's'}, {f'{changed} changed something' if changed else 'nothing changed'}"
-    elif run.reason and run.cause and run.cause.value != "failed":
+    elif run.reason:
         tail = f": {run.reason}"
     text = f"{state.glyph} {run.graph.plan.name} {state.word} in {words.duration(words.elapsed(run, now))}{tail}"
     return paint(text, state.colour)

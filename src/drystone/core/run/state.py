@@ -239,4 +239,6 @@ class Run:
             return {"task": instance.id, "class": FailureClass.INVALID.value, "message": instance.reason}
         if self.cause in (Cause.CANCELLED, Cause.TIMEOUT):
             return {"task": None, "class": self.cause.value, "message": self.reason}
+        if self.cause is Cause.FAILED and self.reason:
+            return {"task": None, "class": FailureClass.INVALID.value, "message": self.reason}
         return None
