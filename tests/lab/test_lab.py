@@ -11,7 +11,7 @@ import pytest
 from lab_support import ssh, trace_of, wait_until
 
 from drystone.errors import LabError
-from drystone.lab import links
+from drystone.lab import addresses, links
 from drystone.lab.config import LabConfig, Mode
 from drystone.lab.lab import Lab, open_lab
 from drystone.lab.registry import Vm
@@ -31,6 +31,13 @@ def login(lab: Lab, vm: Vm, command: str, tmp_path: Path) -> str:
         "host_key": lab.host_key(vm),
     }
     return ssh(lab.key_file(), facts, command, tmp_path / "known_hosts")
+
+
+def free_address(lab: Lab, block: str) -> str:
+    """One that a VM of the lab may ask for, and that is not simply the next one."""
+    if lab.driver.mode is Mode.NAMESPACES:
+        return f"{block}.77"
+    return next(addresses.loopback_candidates(f"{lab.registry.root} by choice"))
 
 
 def power_off(lab: Lab, vm: Vm) -> None:
@@ -56,19 +63,20 @@ def test_nothing_is_left_of_a_lab_whose_objects_were_deleted(lab: Lab, subnet: s
 
 def test_what_a_session_left_running_ends_with_its_vm(lab: Lab, subnet: str, tmp_path: Path) -> None:
     vm = lab.create_vm(subnet, "web", None)
+    seconds = str(10_000_000 + os.getpid())
     # In an environment of its own too, as daemons have it: then its folder tells whose it is.
-    command = "cd ${LAB_ROOT:-/}; exec setsid env -i /bin/sleep 4242 < /dev/null > /dev/null 2>&1 &"
+    command = f"cd ${{LAB_ROOT:-/}}; exec setsid env -i /bin/sleep {seconds} < /dev/null > /dev/null 2>&1 &"
     login(lab, vm, command, tmp_path)
-    wait_until(lambda: _sleepers(), "the start of the daemon")
+    wait_until(lambda: sleepers(seconds), "the start of the daemon")
     lab.delete_vm("net", "web")
-    assert _sleepers() == []
+    assert sleepers(seconds) == []
 
 
-def _sleepers() -> list[str]:
+def sleepers(seconds: str) -> list[str]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if (entry / "cmdline").read_bytes().endswith(b"sleep\0004242\0"):
+            if (entry / "cmdline").read_bytes() == f"/bin/sleep\0{seconds}\0".encode():
                 found.append(entry.name)
         except OSError:
             continue
@@ -125,7 +133,7 @@ def test_one_vm_asked_for_twice_at_once_is_made_once(lab: Lab, subnet: str) -> N
 
 
 def test_a_create_finishes_what_a_dead_one_began(lab: Lab, subnet: str, block: str) -> None:
-    address = "127.77.9.9" if lab.driver.mode is Mode.LOOPBACK else f"{block}.9"
+    address = free_address(lab, block)
     lab.registry.save(Vm(network="net", name="web", subnet_cidr=f"{block}.0/25", address=address))
     vm = lab.create_vm(subnet, "web", None)
     assert (vm.address, vm.generation) == (address, 1)
@@ -170,7 +178,7 @@ def test_an_address_in_use_is_refused(lab: Lab, subnet: str) -> None:
 
 
 def test_a_wanted_address_is_given(lab: Lab, subnet: str, block: str) -> None:
-    wanted = "127.77.200.77" if lab.driver.mode is Mode.LOOPBACK else f"{block}.77"
+    wanted = free_address(lab, block)
     assert lab.create_vm(subnet, "web", wanted).address == wanted
 
 

@@ -209,11 +209,6 @@ class Lab:
             raise
         return started
 
-    def stop_vm(self, vm: Vm) -> None:
-        """Power it off. Its disk stays; the next apply starts it again."""
-        with self.registry.vm_lock(vm.network, vm.name):
-            self.driver.stop(vm)
-
     def delete_vm(self, network: str, name: str) -> None:
         """End it and remove its disk. One that is gone already is no error."""
         with self.registry.vm_lock(network, name):
