@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.kinds.terraform.conftest import contents
 
-from drystone.errors import FailureClass, PermanentError
+from drystone.errors import FailureClass, PermanentError, TemporaryError
 
 
 @pytest.mark.parametrize("binary", ["terraform", "bundled"])
@@ -174,7 +174,7 @@ def test_a_workspace_has_state_and_records_of_its_own(kind, new_attempt, write_m
     undo = new_attempt()
     kind.undo(undo.ctx, blue)
     assert (undo.ctx.state / "terraform.tfstate").exists()
-    assert list((undo.ctx.state / "workspace-blue").iterdir()) == []
+    assert not (undo.ctx.state / "workspace-blue").exists()
 
 
 def test_targets_limit_the_plan(kind, attempt, half_way, configure):
@@ -238,3 +238,16 @@ def test_guards_let_pass_what_they_do_not_name(kind, new_attempt, write_module, 
 def test_the_saved_plan_is_gone_after_the_attempt(kind, attempt, app, configure):
     kind.run(attempt.ctx, configure(vars={"name": "web"}))
     assert not list(Path(attempt.ctx.state).rglob("plan.bin"))
+
+
+def test_a_module_at_the_projects_root_runs(kind, attempt, write_module, configure):
+    write_module({"main.tf": 'output "x" { value = file(".hidden/x.txt") }\n', ".hidden/x.txt": "seen"}, ".")
+    assert kind.run(attempt.ctx, configure(".")).outputs == {"x": "seen"}
+
+
+def test_a_folder_that_cannot_be_written_is_named(kind, attempt, app, configure):
+    (attempt.ctx.state / "versions").write_text("in the way")
+    with pytest.raises(TemporaryError, match="versions") as caught:
+        kind.run(attempt.ctx, configure(vars={"name": "web"}))
+    assert caught.value.failure_class is FailureClass.CRASHED
+    assert not caught.value.changed

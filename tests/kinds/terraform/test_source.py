@@ -83,3 +83,10 @@ def test_a_cloud_block_is_a_backend(project, write_module):
 def test_only_the_root_modules_variables_count(project, write_module):
     root = write_module({"main.tf": 'variable "a" {}\n', "sub/main.tf": 'variable "b" {}\n'})
     assert set(source.facts(source.read(root, project)).variables) == {"a"}
+
+
+def test_other_tools_folders_are_linked_not_copied(project, write_module):
+    root = write_module({"main.tf": "", ".venv/lib/big.py": "", "node_modules/x.js": "", ".drystone/key": ""}, ".")
+    found = source.read(root, project)
+    assert set(found.files) == {"main.tf", ".venv", "node_modules"}
+    assert found.place == "."

@@ -93,7 +93,6 @@ class Stream:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     outputs: Mapping[str, Any] | None = None
     summary: Mapping[str, int] = field(default_factory=dict)
-    interrupted: bool = False
     _text: list[str] = field(default_factory=list)
 
     @property
@@ -147,8 +146,6 @@ class Stream:
                 self.outputs = message.get("outputs")
             case "diagnostic":
                 self.diagnostics.append(_diagnostic(message["diagnostic"]))
-            case "log":
-                self.interrupted = self.interrupted or "Interrupt received" in str(message.get("@message"))
         return None
 
     def _planned(self, message: Mapping[str, Any]) -> None:

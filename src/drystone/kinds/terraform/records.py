@@ -12,6 +12,7 @@ Variables are kept in version.json in clear, as Terraform keeps them in its stat
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -58,7 +59,7 @@ class Version:
             str(path.relative_to(self.tree)): path
             for parent, folders, names in os.walk(self.tree)
             for path in (Path(parent, name) for name in [*names, *folders])
-            if path.is_symlink() or path.is_file()
+            if path.is_file() or path.is_symlink()
         }
         return Source(root=self.tree / self.place, base=self.tree, files=files)
 
@@ -200,6 +201,8 @@ class Records:
         for file in (self.plan_file, self.manifest, self.folder / "instance.json"):
             file.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "runs", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _marker(self, run: str) -> Path:
         return self.folder / "runs" / f"{run}.json"
@@ -228,7 +231,7 @@ def _copy(source: Source, target: Path) -> None:
     for name, file in source.files.items():
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if file.is_symlink() and file.is_dir():
+        if file.is_dir():
             place.symlink_to(file.resolve())
         else:
             shutil.copy(file, place)

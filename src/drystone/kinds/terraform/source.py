@@ -20,6 +20,7 @@ from drystone.plugin.api import FailureClass, PermanentError
 LOCK_FILE = ".terraform.lock.hcl"
 _CONFIGURATION = (".tf", ".tofu", ".tf.json", ".tofu.json")
 _LEFT_OUT = frozenset({".terraform", ".git", ".drystone", "crash.log", "errored.tfstate", ".terraform.tfstate.lock.info"})
+_HUGE = frozenset({"node_modules", "venv", "__pycache__"})
 _STATE = re.compile(r".*\.tfstate(\.backup)?(\.\d+)?\Z|terraform\.tfstate\.d\Z")
 _BACKEND = re.compile(r'^\s*(?:backend\s+"(\w+)"|cloud)\s*\{', re.MULTILINE)
 _LEADS = re.compile(r'"(?:\$\{path\.(?:module|root)\}/)?(\.{1,2}/[^"$\n]*)')
@@ -31,7 +32,7 @@ class Source:
 
     root:  the module's folder, absolute. It may be gone when the source is an old version's copy.
     base:  the folder under which all files are; relative places below it are kept.
-    files: path relative to `base` -> file to read; a symlink to a folder stands for itself.
+    files: path relative to `base` -> file to copy, or a folder to link to.
     """
 
     root: Path
@@ -47,7 +48,7 @@ class Source:
         """sha256 of all names, contents and executable bits."""
         total = hashlib.sha256(self.place.encode())
         for name, file in sorted(self.files.items()):
-            content = os.readlink(file).encode() if file.is_symlink() and file.is_dir() else file.read_bytes()
+            content = str(file.resolve()).encode() if file.is_dir() else file.read_bytes()
             total.update(f"\0{name}\0{os.access(file, os.X_OK):d}\0{len(content)}\0".encode())
             total.update(content)
         return total.hexdigest()
@@ -111,14 +112,18 @@ def _leads(file: Path, root: Path) -> Iterator[Path]:
 
 
 def _tree(folder: Path) -> Iterator[Path]:
-    """All files below a folder, without Terraform's own and without state."""
+    """All files below a folder, without Terraform's own and without state; folders that are not part of a module's text come as one."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _is_left_out(name))
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        for name in sorted([*names, *links]):
-            path = Path(parent, name)
-            if not _is_left_out(name) and (path.is_file() or (path.is_symlink() and path.is_dir())):
-                yield path
+        whole = [name for name in folders if _is_linked(Path(parent, name))]
+        folders[:] = [name for name in folders if name not in whole]
+        yield from (Path(parent, name) for name in sorted(names) if not _is_left_out(name) and Path(parent, name).is_file())
+        yield from (Path(parent, name) for name in whole)
+
+
+def _is_linked(folder: Path) -> bool:
+    """Links, and what may be huge beside a module: environments and caches of other tools."""
+    return folder.is_symlink() or folder.name.startswith(".") or folder.name in _HUGE
 
 
 def _is_left_out(name: str) -> bool:

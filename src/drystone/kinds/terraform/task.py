@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from drystone.errors import AttemptError
@@ -23,7 +24,7 @@ from drystone.kinds.terraform.providers import Providers
 from drystone.kinds.terraform.records import Records, Version
 from drystone.kinds.terraform.session import Session, holds_anything
 from drystone.plugin import api
-from drystone.plugin.api import FailureClass, Outcome, PermanentError, UndoWhen
+from drystone.plugin.api import FailureClass, Outcome, PermanentError, TemporaryError, UndoWhen
 
 
 class Terraform(api.Kind):
@@ -40,9 +41,10 @@ class Terraform(api.Kind):
         """Plans and applies. `result` counts what was done and tells each resource's fate."""
         records = records_of(ctx, config)
         try:
-            session = self._session(ctx, config, records)
-            session.enter(self._version(ctx, config, records))
-            return self._apply(ctx, config, session)
+            with files_at_hand():
+                session = self._session(ctx, config, records)
+                session.enter(self._version(ctx, config, records))
+                return self._apply(ctx, config, session)
         except AttemptError as error:
             # Before its first apply a run has changed nothing, whatever stopped it.
             error.changed = records.before(ctx.run_id) is not None
@@ -57,7 +59,8 @@ class Terraform(api.Kind):
             return Outcome(changed=False)
         session = self._session(ctx, config, records)
         if not before.existed:
-            return self._destroy(ctx, config, session)
+            with files_at_hand():
+                return self._destroy(ctx, config, session)
         version = records.version(before.version)
         if version is None:
             raise PermanentError(
@@ -65,7 +68,8 @@ class Terraform(api.Kind):
                 f'"{config.module}" had resources before this run, and no earlier version of it is known that could be restored',
                 hint="nothing was destroyed; bring it to the state that you want by applying the module that you want",
             )
-        return self._restore(ctx, session, version)
+        with files_at_hand():
+            return self._restore(ctx, session, version)
 
     def recover(self, ctx: api.Context, config: TerraformConfig) -> None:
         """After a lost attempt: its plan file goes, and a state that it could not store is put in its place.
@@ -75,7 +79,8 @@ class Terraform(api.Kind):
         records = records_of(ctx, config)
         records.plan_file.unlink(missing_ok=True)
         if (version := records.version(records.instance.applied)) is not None:
-            self._session(ctx, config, records).enter(version)
+            with files_at_hand():
+                self._session(ctx, config, records).enter(version)
 
     def close(self) -> None:
         """Ends the providers' daemons."""
@@ -145,6 +150,17 @@ def records_of(ctx: api.Context, config: TerraformConfig) -> Records:
     folder = ctx.state if config.workspace is None else ctx.state / f"workspace-{config.workspace}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Records(folder=folder)
+
+
+@contextmanager
+def files_at_hand() -> Iterator[None]:
+    """Turns the machine's refusal of a file into TemporaryError(crashed) which names it: no permission, no room."""
+    try:
+        yield
+    except OSError as error:
+        message = f'"{error.filename}": {error.strerror}' if error.filename else str(error)
+        hint = "check that it may be read, that the state folder may be written, and that the disk has room"
+        raise TemporaryError(FailureClass.CRASHED, message, hint=hint) from error
 
 
 def check_variables(facts: source.Facts, config: TerraformConfig) -> None:
