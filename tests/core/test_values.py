@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.nodes import Node
 from drystone.core.values import (
-    UNKNOWN, ExpressionError, Reference, Secret, Template, compile_value, condition, has_secret, references, render, reveal, templates,
+    UNKNOWN,
+    ExpressionError,
+    Reference,
+    Secret,
+    Template,
+    compile_value,
+    condition,
+    has_secret,
+    references,
+    render,
+    reveal,
+    templates,
     without_expressions,
 )  # fmt: skip
 

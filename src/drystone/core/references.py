@@ -78,7 +78,7 @@ class Checker:
             self._error(template, shown, f'"{shown}" cannot be used here', _WHY_NOT[root])
         elif root in IN_UNDO:
             self._error(template, shown, f'"{shown}" cannot be used here', f"only {', '.join(sorted(roots))} can")
-        else:
+        elif not any(root in near.split("-")[1:] for near in self._dashed_in(template)):
             self._error(template, Reference(root), f'"{root}" is not defined', self._root_hint(root, roots))
 
     def _root_hint(self, root: str, roots: Collection[str]) -> str:
@@ -107,7 +107,8 @@ class Checker:
         name, *rest = reference.path
         task = self.plan.tasks.get(str(name))
         if task is None:
-            hint = self._dashed(str(name)) or _nearest(name, self.plan.tasks)
+            near = self._dashed(str(name))
+            hint = f'write tasks["{near[0]}"]: a name with a dash needs brackets' if near else _nearest(name, self.plan.tasks)
             self._error(template, Reference("tasks", (name,)), f'the plan has no task "{name}"', hint)
         elif not rest:
             return
@@ -118,10 +119,14 @@ class Checker:
         elif rest[0] == "outputs" and len(rest) > 1:
             self._outputs(template, reference, task, tuple(rest[1:]))
 
-    def _dashed(self, name: str) -> str:
-        """`tasks.my-task` is a subtraction in Jinja2: the name ends at the dash."""
-        near = [task for task in self.plan.tasks if task.startswith(f"{name}-")]
-        return f'write tasks["{near[0]}"]: a name with a dash needs brackets' if near else ""
+    def _dashed(self, name: str) -> list[str]:
+        """Tasks of which `name` is all before a dash: `tasks.my-task` is a subtraction in Jinja2."""
+        return [task for task in self.plan.tasks if task.startswith(f"{name}-")]
+
+    def _dashed_in(self, template: Template) -> list[str]:
+        """Tasks that the template names without the brackets which a dash needs."""
+        names = {str(ref.path[0]) for ref in template.references if ref.root == "tasks" and ref.path}
+        return [near for name in names if name not in self.plan.tasks for near in self._dashed(name)]
 
     def _outputs(self, template: Template, reference: Reference, task: Task, path: tuple[str | int, ...]) -> None:
         """`path` is what follows `tasks.X.outputs`."""
