@@ -53,8 +53,14 @@ def machine(project: Path) -> Machine:
     """What `drystone doctor` looks at."""
     from drystone.adapters.process import SupervisedProcess
     from drystone.app.doctor import Machine
+    from drystone.settings import child_environ
 
-    return Machine(project=project, environ=environ(), process=SupervisedProcess())
+    given, problem = environ(), ""
+    try:
+        given = child_environ(Parts(project).settings, environ())
+    except ProjectError as error:
+        problem = error.message
+    return Machine(project=project, environ=given, process=SupervisedProcess(), settings_problem=problem)
 
 
 def world(project: Path) -> World:

