@@ -286,21 +286,36 @@ while True:
 """
 
 
+PAUSES = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
 def test_terraform_gets_exactly_one_interrupt(run: Runner) -> None:
     run.cancel_at("ready")
     assert run.python(COUNTS_INTERRUPTS, grace=LONG).exit_code == 1
 
 
-def test_group_of_the_child_gets_no_interrupt(run: Runner) -> None:
+def test_program_behind_a_shell_gets_exactly_one_interrupt_too(run: Runner) -> None:
     run.cancel_at("ready")
-    script = f"{sys.executable} -I -S -c '{COUNTS_INTERRUPTS}' & trap 'wait; exit 4' INT; wait; exit 5"
-    assert run.shell(script, grace=timedelta(seconds=1)).exit_code == -signal.SIGKILL
+    assert run.shell(f"trap : INT; {sys.executable} -I -S -c '{COUNTS_INTERRUPTS}'; exit $?", grace=LONG).exit_code == 1
+
+
+def test_shell_that_waits_for_a_program_is_ended_with_it(run: Runner) -> None:
+    run.cancel_at("ready")
+    end = run.shell(f"{sys.executable} -I -S -c '{PAUSES}'; echo never", grace=LONG)
+    assert end.exit_code == -signal.SIGINT
+    assert ("stdout", "never") not in run.seen
 
 
 def test_cancel_ends_descendants_in_sessions_of_their_own(run: Runner, doomed: Path, is_running: Callable[[int], bool]) -> None:
     run.cancel_at("ready")
     worker = f"trap '' INT TERM HUP; echo $$ >{doomed}/worker; sleep 300 & echo $! >{doomed}/deeper; echo ready; wait"
-    run.shell(f'(setsid setsid sh -c "{worker.replace("$", chr(92) + "$")}" &) ; trap "exit 0" INT; while :; do sleep 0.02; done', grace=LONG)
+    inner = worker.replace("$", r"\$")
+    run.shell(f'(setsid setsid sh -c "{inner}" &) ; trap "exit 0" INT; while :; do sleep 0.02; done', grace=LONG)
     assert {file.name for file in doomed.iterdir()} == {"worker", "deeper"}
     assert not any(is_running(int(file.read_text())) for file in doomed.iterdir())
 

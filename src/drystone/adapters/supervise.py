@@ -8,8 +8,8 @@ session of its own. It becomes the reaper of everything below it, starts the chi
     SIGTERM        end gracefully, from a later drystone that found the record     SIGUSR1  end at once
     status pipe    out: `s PID` started, `f STAGE ERRNO` could not start, `x STATUS` ended (wait status), all on a line of their own
 
-To end gracefully is one SIGINT to the child, never a second one (two make Terraform lose its state), then the grace, then SIGKILL
-to every descendant, whatever session it has made for itself, until none is left. A child that ends by itself with an exit status
+To end gracefully is one SIGINT to the child's process group, as Ctrl-C in a terminal, never a second one (two make Terraform lose
+its state), then the grace, then SIGKILL to every descendant, whatever session it has made for itself, until none is left. A child that ends by itself with an exit status
 leaves its daemons alone, as they would be without drystone: what has a session of its own stays, the rest of its session is
 ended. A process with DRYSTONE_KEEP=1 in its environment is never ended, nor is what it started: a lab's virtual machine.
 
@@ -72,7 +72,8 @@ class Supervisor:
         elif self.deadline is None:
             self.deadline = monotonic() + self.grace_s
             if self.child and self.ended is None:
-                kill(self.child, signal.SIGINT)
+                # As a terminal does: a shell that waits for a program ends only when the program was interrupted too.
+                kill(-self.child, signal.SIGINT)
 
     def listen(self, timeout_s: float | None) -> None:
         """Waits for orders and for ends of children, at most `timeout_s` seconds."""
@@ -192,7 +193,7 @@ def is_kept(pid: int) -> bool:
 
 
 def kill(pid: int, number: int) -> bool:
-    """False when this process may not do it."""
+    """Signals a process, or with -pid its group. False when this process may not do it."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
