@@ -10,21 +10,29 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from drystone.lab import programs
+from drystone.lab import locks, programs
 
 
 def make_key(path: Path) -> str:
     """The public key, "type base64", of a key pair at that path; made when it is not there yet."""
     public = path.with_name(path.name + ".pub")
     if not (path.exists() and public.exists()):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
-            fresh = Path(folder, "key")
-            programs.run([programs.need("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(fresh)])
-            # The public half last: who sees it knows that both are there.
-            os.replace(fresh, path)
-            os.replace(fresh.with_name("key.pub"), public)
+        # The first VMs of a lab are made at once: all must get the same key.
+        lock = path.with_name(f".{path.name}.lock")
+        with locks.hold(lock):
+            if not (path.exists() and public.exists()):
+                _generate(path, public)
+            lock.unlink(missing_ok=True)
     return public_key(path)
+
+
+def _generate(path: Path, public: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
+        fresh = Path(folder, "key")
+        programs.run([programs.need("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(fresh)])
+        # The public half last: who sees it knows that both are there.
+        os.replace(fresh, path)
+        os.replace(fresh.with_name("key.pub"), public)
 
 
 def public_key(path: Path) -> str:
