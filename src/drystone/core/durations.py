@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+from drystone.core.nodes import describe
+
 SHAPE = "a duration is written like 500ms, 30s, 15m, 1h30m or 2d"
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
@@ -20,7 +22,7 @@ def parse(value: object) -> timedelta:
     seconds = _seconds(value)
     # The comparison also turns away what is not a number, and keeps timedelta from overflowing.
     if seconds is None or not 0 <= seconds <= _LONGEST.total_seconds():
-        raise ValueError(SHAPE)
+        raise ValueError(f"{describe(value)} is not a duration; {SHAPE}")
     return timedelta(seconds=seconds)
 
 

@@ -92,9 +92,9 @@ class Fields:
             return default
         try:
             value = durations.parse(node.value)
-        except ValueError as error:
+        except ValueError:
             summary = f'"{key}" of {self.what} must be a duration, not {describe(node.value)}'
-            self.diagnostics.error(summary, node.where, hint=str(error))
+            self.diagnostics.error(summary, node.where, hint=durations.SHAPE)
             return default
         if value or may_be_zero:
             return value

@@ -6,7 +6,7 @@ all fail, the one that came nearest speaks. Used by `registry`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,24 +20,31 @@ from drystone.core.opaque import UNKNOWN, Unknown, find
 Path = tuple[str | int, ...]
 
 
+Step = tuple[bool, str | int]
+"""One part of Pydantic's location: True and a key or an index of the config, or False and the name of a union's alternative."""
+
+
 @dataclass(frozen=True)
 class _Error:
-    """One of Pydantic's errors, at its place in the config.
+    """One of Pydantic's errors: the way to it, what sort it is, its words, and the value it is about."""
 
-    choice: how much of the path leads to a union, when the error comes out of one of its alternatives; `branch` says which.
-    """
-
-    path: Path
+    steps: tuple[Step, ...]
     type: str
     text: str
     value: Any
-    choice: int | None
-    branch: str
+
+    @property
+    def path(self) -> Path:
+        """The way to it through the config alone."""
+        return tuple(part for is_key, part in self.steps if is_key)
 
     @property
     def is_certain(self) -> bool:
         """False when it may be the fault of an expression that is still open."""
-        return self.type in ("missing", "extra_forbidden") or not find(self.value, Unknown)
+        if self.type in ("missing", "extra_forbidden"):
+            return True
+        # A list is no text, whatever its items will be.
+        return self.value is not UNKNOWN if self.type in _WORDS else not find(self.value, Unknown)
 
 
 def problems_of(model: type[BaseModel], config: Any) -> list[Problem]:
@@ -58,19 +65,16 @@ def problems_of(model: type[BaseModel], config: Any) -> list[Problem]:
 
 
 def _placed(config: Any, error: Mapping[str, Any]) -> _Error:
-    """Takes what Pydantic's location says of unions and validators out of the path."""
-    path: list[str | int] = []
-    value, choice, branch = config, None, ""
+    """Tells apart what in Pydantic's location leads through the config, and what names an alternative of a union."""
+    steps: list[Step] = []
+    value = config
     last = len(error["loc"]) - 1
     for index, part in enumerate(error["loc"]):
-        if _has(value, part):
+        is_key = _has(value, part)
+        if is_key:
             value = value[part]
-            path.append(part)
-        elif error["type"] == "missing" and index == last:
-            path.append(part)
-        elif choice is None:
-            choice, branch = len(path), str(part)
-    return _Error(tuple(path), error["type"], error["msg"], error["input"], choice, branch)
+        steps.append((is_key or (error["type"] == "missing" and index == last), part))
+    return _Error(tuple(steps), error["type"], error["msg"], error["input"])
 
 
 def _has(value: Any, part: str | int) -> bool:
@@ -79,30 +83,37 @@ def _has(value: Any, part: str | int) -> bool:
     return isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
 
 
-def _told(errors: Iterable[_Error]) -> Iterator[_Error]:
-    """The errors worth telling: certain ones, and of each union those of one alternative."""
-    unions: dict[Path, dict[str, list[_Error]]] = {}
+def _told(errors: list[_Error], depth: int = 0) -> list[_Error]:
+    """The errors worth telling: certain ones, and of each union those of one alternative. All share their first `depth` steps."""
+    told: list[_Error] = []
+    below: dict[Step, list[_Error]] = {}
     for error in errors:
-        if error.choice is None:
-            if error.is_certain:
-                yield error
+        if len(error.steps) > depth:
+            below.setdefault(error.steps[depth], []).append(error)
+        elif error.is_certain:
+            told.append(error)
+    alternatives = []
+    for (is_key, _), group in below.items():
+        found = _told(group, depth + 1)
+        if is_key:
+            told += found
         else:
-            unions.setdefault(error.path[: error.choice], {}).setdefault(error.branch, []).append(error)
-    for branches in unions.values():
-        certain = [[error for error in branch if error.is_certain] for branch in branches.values()]
-        # An alternative in which nothing is certainly wrong may turn out to fit.
-        if all(certain):
-            yield from _nearest(certain)
+            alternatives.append(found)
+    # An alternative in which nothing is certainly wrong may turn out to fit.
+    return told + _nearest(alternatives, depth) if all(alternatives) else told
 
 
-def _nearest(branches: list[list[_Error]]) -> list[_Error]:
+def _nearest(alternatives: list[list[_Error]], depth: int) -> list[_Error]:
     """The alternative that got deepest into the value, with the fewest errors; all of them as one when none got anywhere."""
-    deep = [branch for branch in branches if any(len(error.path) > (error.choice or 0) for error in branch)]
+    if not alternatives:
+        return []
+    first = alternatives[0][0]
+    at = sum(is_key for is_key, _ in first.steps[:depth])
+    deep = [found for found in alternatives if any(len(error.path) > at for error in found)]
     if deep:
-        return min(deep, key=lambda branch: (-max(len(error.path) for error in branch), len(branch)))
-    first = branches[0][0]
-    texts = list(dict.fromkeys(_wanted(error) for branch in branches for error in branch))
-    return [_Error(first.path, "union", f"Input should be {' or '.join(texts)}", first.value, None, "")]
+        return min(deep, key=lambda found: (-max(len(error.path) for error in found), len(found)))
+    wanted = list(dict.fromkeys(_wanted(error) for found in alternatives for error in found))
+    return [_Error(first.steps[:depth], "union", f"Input should be {' or '.join(wanted)}", first.value)]
 
 
 def _without_echoes(problems: list[Problem]) -> list[Problem]:

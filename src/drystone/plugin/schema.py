@@ -155,7 +155,7 @@ def _kind(registry: Registry, name: str, definitions: Schema) -> Schema:
     for part, definition in schema.pop("$defs", {}).items():
         definitions[f"{name}.{part}"] = _opened(definition, name)
     definitions[name] = _opened(schema, name)
-    return {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}
+    return {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}, {"$ref": "#/$defs/expression"}]}
 
 
 def _opened(schema: Any, kind: str) -> Any:
