@@ -21,11 +21,13 @@ MESSAGES = {
         ("Instance cannot be destroyed", "Resource db.main has lifecycle.prevent_destroy set"),
         ("No valid credential sources found", ""),
         ("creating S3 Bucket", "api error AccessDenied: Access Denied"),
+        ("updating", "operation error S3: PutObject, https response error StatusCode: 403, RequestID: x"),
         ("googleapi", "Error 403: The caller does not have permission, forbidden"),
     ],
     FailureClass.UNREACHABLE: [
         ("Failed to query available provider packages", "could not connect to registry.example: lookup registry.example: no such host"),
         ("Error making request", "dial tcp 127.0.0.1:1: connect: connection refused"),
+        ("Error refreshing state: Get \"http://127.0.0.1:1/state\": dial tcp 127.0.0.1:1: connect: connection refused", ""),
         ("Plugin did not respond", "The plugin encountered an error"),
         ("Failed to download module", "Could not download module: read: connection reset by peer"),
     ],
@@ -33,6 +35,8 @@ MESSAGES = {
     FailureClass.INVALID: [
         ("Unsupported argument", 'An argument named "x" is not expected here.'),
         ("Missing required argument", 'The argument "y" is required.'),
+        ("Invalid reference", "There are 403 of them, and 429 more."),
+        ("Error refreshing state: state snapshot was created by Terraform v9.0.0, which is newer than current v1.11.4", ""),
     ],
 }
 ROWS = [(failure_class, *message) for failure_class, messages in MESSAGES.items() for message in messages]
@@ -53,6 +57,11 @@ def test_what_fails_while_applying_is_the_world_not_the_author():
 def test_a_data_source_that_fails_while_planning_is_the_world_too():
     lost = Diagnostic(severity="error", summary="Your query returned no results", address="data.image.x", where="main.tf:1")
     assert from_diagnostics("plan", 1, [lost]).failure_class is FailureClass.FAILED
+
+
+def test_what_a_script_prints_decides_nothing():
+    error = Diagnostic(severity="error", summary="local-exec provisioner error", detail="Output: permission denied, timed out")
+    assert from_diagnostics("apply", 1, [error], applying=True).failure_class is FailureClass.FAILED
 
 
 def test_a_crash_is_no_answer():

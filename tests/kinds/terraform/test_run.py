@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from pathlib import Path
 
 import pytest
 from tests.kinds.terraform.conftest import contents
@@ -235,9 +234,11 @@ def test_guards_let_pass_what_they_do_not_name(kind, new_attempt, write_module, 
     assert outcome.result["resources"] == [{"address": "terraform_data.a", "action": "replace", "status": "done"}]
 
 
-def test_the_saved_plan_is_gone_after_the_attempt(kind, attempt, app, configure):
-    kind.run(attempt.ctx, configure(vars={"name": "web"}))
-    assert not list(Path(attempt.ctx.state).rglob("plan.bin"))
+def test_the_saved_plan_is_gone_after_the_attempt(kind, new_attempt, app, configure):
+    config = configure(vars={"name": "web"})
+    for attempt in (new_attempt(run="one"), new_attempt(run="two")):
+        kind.run(attempt.ctx, config)
+        assert not list(attempt.ctx.state.rglob("plan.bin"))
 
 
 def test_a_module_at_the_projects_root_runs(kind, attempt, write_module, configure):

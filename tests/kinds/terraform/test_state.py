@@ -65,15 +65,16 @@ def test_backend_settings_are_no_arguments_and_stay_out_of_the_log(kind, attempt
     assert canary not in attempt.log
 
 
-def test_a_local_state_in_use_is_a_conflict(kind, new_attempt, write_module, configure, in_background, eventually):
+def test_two_runs_at_once_on_one_state_are_a_conflict(kind, new_attempt, write_module, configure, in_background, eventually):
     write_module('resource "terraform_data" "slow" {\n  provisioner "local-exec" { command = "touch started; exec sleep 600" }\n}\n')
-    first, second = new_attempt(), new_attempt()
+    first, second = new_attempt(run="one"), new_attempt(run="two")
     running = in_background(lambda: kind.run(first.ctx, configure()))
     eventually(lambda: any(first.ctx.state.rglob("started")))
     try:
-        with pytest.raises(TemporaryError, match="the state is locked by") as caught:
+        with pytest.raises(TemporaryError, match="another run is at work") as caught:
             kind.run(second.ctx, configure())
         assert caught.value.failure_class is FailureClass.CONFLICT
+        assert not caught.value.changed
     finally:
         first.stop()
         running.join()

@@ -127,7 +127,9 @@ def test_resources_of_unknown_origin_are_not_destroyed(kind, new_attempt, app, c
         path = first.ctx.state / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     config = configure(vars={"name": "changed"})
-    kind.run(new_attempt(run="two").ctx, config)
+    second = new_attempt(run="two")
+    kind.run(second.ctx, config)
+    assert "this run cannot be undone" in second.log
     undo = new_attempt(run="two")
     with pytest.raises(PermanentError, match="no earlier version of it is known") as caught:
         kind.undo(undo.ctx, config)

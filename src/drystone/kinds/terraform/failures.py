@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from drystone.errors import AttemptError
@@ -14,39 +14,57 @@ from drystone.plugin.api import FailureClass, PermanentError, TemporaryError
 LOCK_RETRY = timedelta(seconds=10)
 """A lock is held for the length of somebody's plan or apply: seconds to minutes."""
 
-_RULES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
-    (failure_class, re.compile(pattern, re.IGNORECASE))
-    for failure_class, pattern in (
-        # Named by what Terraform and the common providers print; the first that fits counts.
-        (
-            FailureClass.CONFLICT,
-            r"acquiring the state lock|saved plan is stale|state (?:blob )?is already locked|ConflictException|\b409\b",
-        ),
-        (FailureClass.RATE_LIMITED, r"rate.?limit|too many requests|throttl|\b429\b|RequestLimitExceeded"),
-        (
-            FailureClass.REFUSED,
-            r"instance cannot be destroyed|access ?denied|unauthori[sz]ed|forbidden|no valid credential|invalid credentials"
-            r"|InvalidClientTokenId|permission denied|authentication failed|\b40[13]\b",
-        ),
-        (
-            FailureClass.UNREACHABLE,
-            r"could not connect to|no such host|connection refused|connection reset|network is unreachable|no route to host"
-            r"|tls handshake|failed to request discovery|registry service is unreachable|could not download module"
-            r"|error accessing remote module registry|reattach|plugin did not respond|server misbehaving|error making request",
-        ),
-        (FailureClass.TIMEOUT, r"i/o timeout|deadline exceeded|timed out|timeout while waiting"),
-    )
-)
+
+def _status(code: str) -> str:
+    """An HTTP status in a message: `StatusCode: 403`, `Error 403`, `got 403`; not any number that looks like one."""
+    return rf"(?:status|code|error|http\S*|got)\W{{0,3}}(?:code\W{{0,2}})?{code}\b"
+
+
+_PATTERNS: Mapping[FailureClass, tuple[str, ...]] = {
+    # By what Terraform and the common providers print; the first class that fits counts.
+    FailureClass.CONFLICT: ("acquiring the state lock", "saved plan is stale", "already locked", "ConflictException", _status("409")),
+    FailureClass.RATE_LIMITED: ("rate.?limit", "too many requests", "throttl", "RequestLimitExceeded", _status("429")),
+    FailureClass.REFUSED: (
+        "instance cannot be destroyed",
+        "access ?denied",
+        "unauthori[sz]ed",
+        "forbidden",
+        "no valid credential",
+        "invalid credentials",
+        "InvalidClientTokenId",
+        "permission denied",
+        "authentication failed",
+        _status("40[13]"),
+    ),
+    FailureClass.UNREACHABLE: (
+        "could not connect to",
+        "error (?:loading|refreshing) state: (?:get|put|post) ",
+        "no such host",
+        "connection refused",
+        "connection reset",
+        "network is unreachable",
+        "no route to host",
+        "tls handshake",
+        "failed to request discovery",
+        "registry service is unreachable",
+        "could not download module",
+        "error accessing remote module registry",
+        "reattach",
+        "plugin did not respond",
+        "server misbehaving",
+        "error making request",
+    ),
+    FailureClass.TIMEOUT: ("i/o timeout", "deadline exceeded", "timed out", "timeout while waiting"),
+}
+_RULES = [(failure_class, re.compile("|".join(patterns), re.IGNORECASE)) for failure_class, patterns in _PATTERNS.items()]
+_SCRIPT = re.compile(r"local-exec provisioner error|external program", re.IGNORECASE)
 _EMPTY_WORDS = re.compile(r"execution halted|\w+ encountered problems during initiali[sz]ation", re.IGNORECASE)
 _PROVIDER_OR_CONDITION = re.compile(
     r"provisioner error|(?:pre|post)condition failed|check block assertion failed|test assertion", re.IGNORECASE
 )
 _WRITTEN_WRONG = re.compile(r"invalid|unsupported|missing|conflicting|incorrect|expected", re.IGNORECASE)
-_STATE = re.compile(
-    r"unsupported state file format|state file could not be parsed|error loading state|failed to load state|state file.*(?:corrupt|invalid)"
-    r"|state snapshot was created by|Error refreshing state",
-    re.IGNORECASE | re.DOTALL,
-)
+_FORMAT = re.compile(r"unsupported state file format: (.*)", re.IGNORECASE)
+_STATE = re.compile(r"unsupported state file format|state file could not be parsed|state (?:data|file).*corrupt", re.IGNORECASE)
 
 
 def from_diagnostics(
@@ -65,10 +83,10 @@ def from_diagnostics(
     everything = "\n".join(f"{item.summary}\n{item.detail}" for item in errors)
     detail = "\n".join(item.text for item in errors)
     if _STATE.search(everything):
-        return _broken_state(first, detail, state)
+        return _broken_state(everything, detail, state)
     if lock := _lock_conflict(first, detail):
         return lock
-    failure_class = _class_of(first, everything, applying)
+    failure_class = _class_of(first, applying)
     if failure_class in (FailureClass.INVALID, FailureClass.REFUSED):
         return PermanentError(failure_class, first.title, detail=detail)
     return TemporaryError(failure_class, first.title, detail=detail)
@@ -79,9 +97,12 @@ def _most_telling(errors: Sequence[Diagnostic]) -> Diagnostic:
     return next((item for item in errors if not _EMPTY_WORDS.match(item.summary)), errors[0])
 
 
-def _class_of(first: Diagnostic, everything: str, applying: bool) -> FailureClass:
+def _class_of(first: Diagnostic, applying: bool) -> FailureClass:
+    if _SCRIPT.search(first.summary):
+        # What a script prints may be anything.
+        return FailureClass.FAILED
     for failure_class, pattern in _RULES:
-        if pattern.search(f"{first.summary}\n{first.detail}") or (failure_class is FailureClass.CONFLICT and pattern.search(everything)):
+        if pattern.search(f"{first.summary}\n{first.detail}"):
             return failure_class
     if applying or _PROVIDER_OR_CONDITION.search(first.summary):
         return FailureClass.FAILED
@@ -99,22 +120,17 @@ def _without_diagnostics(step: str, exit_code: int, tail: str) -> AttemptError:
     return TemporaryError(FailureClass.FAILED, f"terraform {step} failed: {last[0]}", detail=tail)
 
 
-def _broken_state(first: Diagnostic, detail: str, state: str) -> AttemptError:
-    reason = parse.first_line(first.detail) if first.summary.startswith("Error acquiring") else first.summary
+def _broken_state(everything: str, detail: str, state: str) -> AttemptError:
     place = f'state "{state}"' if state else "the state"
+    reason = _FORMAT.search(everything)
     return PermanentError(
         FailureClass.INVALID,
-        f"{place} is not a state that terraform can read: {_state_reason(first, reason)}",
+        f"{place} is not a state that terraform can read" + (f": {reason.group(1).rstrip('.')}" if reason else ""),
         detail=detail,
         hint=f'move the file away; if "{state}.backup" is whole, copy it to the state\'s place and run again'
         if state
         else "restore an earlier version of the state from its backend, and run again",
     )
-
-
-def _state_reason(first: Diagnostic, fallback: str) -> str:
-    found = re.search(r"-?\s*Unsupported state file format: (.*)", f"{first.summary}\n{first.detail}")
-    return (found.group(1) if found else fallback).rstrip(".")
 
 
 def _lock_conflict(first: Diagnostic, detail: str) -> AttemptError | None:

@@ -13,11 +13,13 @@ Variables are kept in version.json in clear, as Terraform keeps them in its stat
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,24 @@ class Records:
     def data(self) -> Path:
         """Terraform's own folder: providers, remote modules, the chosen backend."""
         return self.folder / "data"
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Has the folder for this attempt alone; gives False when another process or thread has it. The claim ends with its holder."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield self._lock(handle)
+        finally:
+            os.close(handle)
+
+    def _lock(self, handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder before us may have forgotten the instance: then this is a folder that nobody finds any more.
+            return os.path.samestat(os.fstat(handle), os.stat(self.folder))
+        except (BlockingIOError, FileNotFoundError):
+            return False
 
     def keep(self, source: Source, values: Mapping[str, Any], var_files: Sequence[Path], targets: Sequence[str]) -> Version:
         """Makes a version of a module, or finds the one that is the same."""

@@ -19,9 +19,10 @@ from typing import Any, ClassVar
 from drystone.errors import AttemptError
 from drystone.kinds.terraform import binary, parse, source
 from drystone.kinds.terraform.config import Guards, TerraformConfig
+from drystone.kinds.terraform.failures import LOCK_RETRY
 from drystone.kinds.terraform.parse import Change, Stream
 from drystone.kinds.terraform.providers import Providers
-from drystone.kinds.terraform.records import Records, Version
+from drystone.kinds.terraform.records import Before, Records, Version
 from drystone.kinds.terraform.session import Session, holds_anything
 from drystone.plugin import api
 from drystone.plugin.api import FailureClass, Outcome, PermanentError, TemporaryError, UndoWhen
@@ -41,7 +42,7 @@ class Terraform(api.Kind):
         """Plans and applies. `result` counts what was done and tells each resource's fate."""
         records = records_of(ctx, config)
         try:
-            with files_at_hand():
+            with at_work(records):
                 session = self._session(ctx, config, records)
                 session.enter(self._version(ctx, config, records))
                 return self._apply(ctx, config, session)
@@ -53,23 +54,15 @@ class Terraform(api.Kind):
     def undo(self, ctx: api.Context, config: TerraformConfig) -> Outcome:
         """Takes back what this run applied. Harmless when repeated, and when nothing was applied."""
         records = records_of(ctx, config)
-        before = records.before(ctx.run_id)
-        if before is None:
-            ctx.log("this run applied nothing here: there is nothing to take back")
-            return Outcome(changed=False)
-        session = self._session(ctx, config, records)
-        if not before.existed:
-            with files_at_hand():
+        with at_work(records):
+            before = records.before(ctx.run_id)
+            if before is None:
+                ctx.log("this run applied nothing here: there is nothing to take back")
+                return Outcome(changed=False)
+            session = self._session(ctx, config, records)
+            if not before.existed:
                 return self._destroy(ctx, config, session)
-        version = records.version(before.version)
-        if version is None:
-            raise PermanentError(
-                FailureClass.REFUSED,
-                f'"{config.module}" had resources before this run, and no earlier version of it is known that could be restored',
-                hint="nothing was destroyed; bring it to the state that you want by applying the module that you want",
-            )
-        with files_at_hand():
-            return self._restore(ctx, session, version)
+            return self._restore(ctx, config, session, before)
 
     def recover(self, ctx: api.Context, config: TerraformConfig) -> None:
         """After a lost attempt: its plan file goes, and a state that it could not store is put in its place.
@@ -77,9 +70,8 @@ class Terraform(api.Kind):
         A lock that it left is broken by the next plan, which learns the lock's id.
         """
         records = records_of(ctx, config)
-        records.plan_file.unlink(missing_ok=True)
-        if (version := records.version(records.instance.applied)) is not None:
-            with files_at_hand():
+        with at_work(records):
+            if (version := records.version(records.instance.applied)) is not None:
                 self._session(ctx, config, records).enter(version)
 
     def close(self) -> None:
@@ -124,6 +116,9 @@ class Terraform(api.Kind):
     def _begin(self, ctx: api.Context, session: Session) -> None:
         state = session.state() or {}
         session.records.begin(ctx.run_id, session.version, was_there=holds_anything(state), serial=state.get("serial"))
+        before = session.records.before(ctx.run_id)
+        if before is not None and before.existed and before.version is None:
+            ctx.log("note: the state had resources already, and no version that they came from is known: this run cannot be undone")
 
     def _destroy(self, ctx: api.Context, config: TerraformConfig, session: Session) -> Outcome:
         records = session.records
@@ -135,7 +130,14 @@ class Terraform(api.Kind):
         records.forget()
         return Outcome(result=_result(stream), changed=changes)
 
-    def _restore(self, ctx: api.Context, session: Session, version: Version) -> Outcome:
+    def _restore(self, ctx: api.Context, config: TerraformConfig, session: Session, before: Before) -> Outcome:
+        version = session.records.version(before.version)
+        if version is None:
+            raise PermanentError(
+                FailureClass.REFUSED,
+                f'"{config.module}" had resources before this run, and no earlier version of it is known that could be restored',
+                hint="nothing was destroyed; bring it to the state that you want by applying the module that you want",
+            )
         ctx.log("restoring the version that was in place before this run")
         session.enter(version)
         changes, stream = session.plan()
@@ -147,16 +149,25 @@ class Terraform(api.Kind):
 
 def records_of(ctx: api.Context, config: TerraformConfig) -> Records:
     """The records of this instance; each workspace has its own."""
-    folder = ctx.state if config.workspace is None else ctx.state / f"workspace-{config.workspace}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Records(folder=folder)
+    return Records(folder=ctx.state if config.workspace is None else ctx.state / f"workspace-{config.workspace}")
 
 
 @contextmanager
-def files_at_hand() -> Iterator[None]:
-    """Turns the machine's refusal of a file into TemporaryError(crashed) which names it: no permission, no room."""
+def at_work(records: Records) -> Iterator[None]:
+    """Has an instance for itself; the saved plan is gone at the end, however it ends.
+
+    Raises TemporaryError: conflict when somebody else is at work on it, crashed (naming the file) when the machine refuses a file.
+    """
     try:
-        yield
+        with records.claimed() as is_ours:
+            if not is_ours:
+                message = "another run is at work on the same state"
+                hint = "wait for it; runs that change the same things should share an environment, which is locked as a whole"
+                raise TemporaryError(FailureClass.CONFLICT, message, retry_in=LOCK_RETRY, hint=hint)
+            try:
+                yield
+            finally:
+                records.plan_file.unlink(missing_ok=True)
     except OSError as error:
         message = f'"{error.filename}": {error.strerror}' if error.filename else str(error)
         hint = "check that it may be read, that the state folder may be written, and that the disk has room"
@@ -209,8 +220,6 @@ def _applied(ctx: api.Context, session: Session, stream: Stream) -> None:
         ctx.emit(counts, resources=stream.resources())
         error.detail = "\n".join(part for part in (error.detail, counts) if part)
         raise
-    finally:
-        session.records.plan_file.unlink(missing_ok=True)
 
 
 def _outputs(ctx: api.Context, session: Session, applied: Stream | None) -> Mapping[str, Any]:
