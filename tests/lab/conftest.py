@@ -67,7 +67,8 @@ def block() -> Iterator[str]:
 
 
 @pytest.fixture
-def lab_root(tmp_path: Path) -> Iterator[Path]:
+def lab_root(tmp_path: Path, block: str) -> Iterator[Path]:
+    """After `block`, so that the lab is gone before its range is free again."""
     root = tmp_path / "lab"
     yield root
     manage.reap(root, force=True)
