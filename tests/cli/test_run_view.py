@@ -42,6 +42,11 @@ def test_the_order_of_the_way_back_is_told(look_at: LookAt) -> None:
     assert "undone, in this order: software, vm, network" in text
 
 
+def test_a_way_back_with_nothing_to_undo_says_so(look_at: LookAt) -> None:
+    _, text = ended(look_at, {"a": []}, script={"a": fail()})
+    assert "there was nothing to undo" in text
+
+
 def test_what_is_left_standing_is_told_with_its_reason(look_at: LookAt) -> None:
     tasks = {**CHAIN, "vm": task("vm", ["network"], undo=Undo(mode=UndoMode.IRREVERSIBLE))}
     _, text = ended(look_at, tasks, script={"migration": fail()})

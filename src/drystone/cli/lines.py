@@ -9,6 +9,9 @@ from drystone.cli import words
 from drystone.core.events import Event, EventType
 from drystone.core.run import Run
 
+WHY = {"cancelled": ", as it was cancelled", "timeout": ", as its time is up", "requested": ", as was asked"}
+"""Why a run goes back, when it is not because a task failed: that was told by a line of its own."""
+
 
 def to_line(event: Event, run: Run) -> str | None:
     """`TIME RUN TASK what happened`; None for what tells a person nothing."""
@@ -31,7 +34,7 @@ def _words(event: Event, data: dict[str, Any], run: Run) -> str | None:
         case EventType.RUN_CANCEL_REQUESTED:
             return f"stopping: {data.get('reason', 'cancelled')}"
         case EventType.RUN_COMPENSATING:
-            return f"undoing what was done, as the run was {data['cause']}" if data["cause"] != "failed" else "undoing what was done"
+            return f"undoing what was done{WHY.get(data['cause'], '')}"
         case EventType.RUN_FINISHED:
             left = f"; left standing: {', '.join(data['left'])}" if data.get("left") else ""
             return f"{words.RUNS[run.status].word} after {words.duration(words.elapsed(run, event.at))}{left}"

@@ -159,6 +159,9 @@ def _way_back(run: Run) -> Iterator[str]:
     if done:
         yield ""
         yield f"{paint('↺', 'blue')} undone, in this order: {', '.join(item.id for item in done)}"
+    elif run.status is RunStatus.COMPENSATED:
+        yield ""
+        yield f"{paint('↺', 'blue')} there was nothing to undo"
 
 
 def _left(run: Run) -> Iterator[str]:
