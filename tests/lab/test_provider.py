@@ -55,11 +55,13 @@ def test_a_second_apply_changes_nothing(standing: Terraform) -> None:
     assert "Warning" not in output
 
 
-def test_five_vms_are_made_at_once_and_leave_nothing_when_destroyed(module: Terraform, block: str, lab_root: Path) -> None:
+def test_five_vms_are_made_at_once_and_leave_nothing_when_destroyed(module: Terraform, block: str, lab_root: Path, tmp_path: Path) -> None:
     module.write(environment(block, vms=5)).init().apply()
     vms = [value for address, value in module.state().items() if address.startswith("lab_vm")]
     assert len({vm["address"] for vm in vms}) == 5
     assert {vm["generation"] for vm in vms} == {1}
+    for vm in vms:
+        assert ssh(vm["key_file"], vm, "echo here", tmp_path / "known_hosts") == "here\n"
     assert "7 destroyed" in module.destroy()
     assert trace_of(lab_root) == []
 
