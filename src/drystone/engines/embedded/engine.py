@@ -135,16 +135,7 @@ class EmbeddedEngine:
         self._free_stale_lock(run.environment)
         lock = self._lock_of(run, now, "run") if run.environment is not None else None
         self._journal.create(record, _summary(run, record.plan), lock)
-        data = {
-            "plan": record.plan,
-            "environment": record.environment,
-            "inputs": record.inputs,
-            "bundle": record.bundle,
-            "token": record.token,
-            "by": record.created_by,
-        }
-        created = Event(type=EventType.RUN_CREATED, at=now, run=run.id, data=data)
-        self._take(run, vault, Path(record.root), [created])
+        self._take(run, vault, Path(record.root), [_created(record)])
 
     def resume(self, record: RunRecord, run: Run, vault: Vault, *, by: str) -> None:
         """Takes a run that was begun: after a crash it goes on, a stopped one starts its failed tasks afresh."""
@@ -168,6 +159,8 @@ class EmbeddedEngine:
             run = evolve(run, *self._journal.events(run.id, after=run.seq))
             driven = _Driven(run=run, lease=lease, vault=vault, project=Path(record.root))
             was_final = run.status.is_final
+            if run.seq == 0:
+                driven.add([_created(record)])
             asked = request(run, now)
             driven.add(self._taken(run, lease, now))
             if not was_final:
@@ -416,6 +409,18 @@ def _decided(driven: _Driven, now: datetime) -> list[Command]:
             driven.wake_at = min((command.at for command in commands if isinstance(command, Wake)), default=None)
             break
     return effects
+
+
+def _created(record: RunRecord) -> Event:
+    data = {
+        "plan": record.plan,
+        "environment": record.environment,
+        "inputs": record.inputs,
+        "bundle": record.bundle,
+        "token": record.token,
+        "by": record.created_by,
+    }
+    return Event(type=EventType.RUN_CREATED, at=record.created_at, run=record.id, data=data)
 
 
 def _follows_loss(instance: Instance, *, undo: bool) -> bool:

@@ -1,0 +1,143 @@
+"""A real `drystone run`, killed after each of its writes in turn, then resumed: it ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., int]
+
+PLAN = """
+drystone: 1
+name: crash
+environment: crash
+inputs: {fail: {type: boolean, default: false}}
+defaults: {retry: {attempts: 3, delay: 10ms, jitter: false}}
+tasks:
+  base:
+    command: {shell: "echo base >> effects", idempotent: true}
+    undo: {command: {shell: "echo undo-base >> effects", idempotent: true}}
+  flaky:
+    needs: [base]
+    command: {shell: "echo flaky >> effects; test -e flaked || { touch flaked; exit 1; }", idempotent: true}
+    undo: {command: {shell: "echo undo-flaky >> effects", idempotent: true}}
+  part:
+    needs: [base]
+    for_each: [a, b, c]
+    command: {shell: "echo part-{{ each.value }} >> effects", idempotent: true}
+    undo: {command: {shell: "echo undo-part-{{ each.value }} >> effects", idempotent: true}}
+  last:
+    needs: [flaky, part]
+    command: {shell: "echo last >> effects; {{ 'exit 1' if inputs.fail else 'true' }}", idempotent: true}
+    retry: 1
+    undo: none
+"""
+
+
+@pytest.fixture(scope="module")
+def command() -> Iterator[Command]:
+    """Runs a drystone command in a child of its own and gives its exit code."""
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "killed.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None and server.stdout is not None
+    stdin, stdout = server.stdin, server.stdout
+
+    def ask(cwd: Path, *argv: str, kill_after: int | None = None) -> int:
+        stdin.write(json.dumps({"cwd": str(cwd), "argv": argv, "kill_after": kill_after}) + "\n")
+        stdin.flush()
+        return int(stdout.readline())
+
+    yield ask
+    stdin.close()
+    server.wait()
+    stdout.close()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Callable[[], Path]:
+    """Makes an empty project, each time anew in the same place."""
+    folder = tmp_path / "project"
+
+    def make() -> Path:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "plans").mkdir(parents=True)
+        (folder / "plans" / "crash.yaml").write_text(PLAN)
+        return folder
+
+    return make
+
+
+def shown(command: Command, project: Path) -> dict[str, Any]:
+    (project / "output").unlink()
+    assert command(project, "show", "last", "--json") == 0
+    found: dict[str, Any] = json.loads((project / "output").read_text())
+    return found
+
+
+def end_of(document: dict[str, Any]) -> tuple[Any, ...]:
+    """What must be equal to an undisturbed run."""
+    tasks = [(task["id"], task["status"], task["undo"]["status"]) for task in document["tasks"]]
+    return document["status"], document["error"], document["left"], tasks
+
+
+def effects(project: Path) -> Counter[str]:
+    return Counter((project / "effects").read_text().split())
+
+
+@pytest.mark.parametrize(("fail", "code"), [("false", 0), ("true", 3)])
+def test_a_run_killed_after_any_write_and_resumed_ends_as_an_undisturbed_one(
+    command: Command, fresh: Callable[[], Path], fail: str, code: int
+) -> None:
+    run = ("run", "crash", "-i", f"fail={fail}")
+    project = fresh()
+    assert command(project, *run) == code
+    undisturbed, done = end_of(shown(command, project)), effects(project)
+    for kill_after in range(1, 1000):
+        project = fresh()
+        ended = command(project, *run, kill_after=kill_after)
+        if ended == code:
+            assert kill_after > 10, "the harness kills nothing"
+            return
+        assert ended == -signal.SIGKILL
+        # The last writes may be all there is to write: then nothing is left to resume.
+        resumed = command(project, "resume", "last")
+        assert resumed in (code, 1), (project / "output").read_text()
+        document = shown(command, project)
+        assert end_of(document) == undisturbed, f"killed after write {kill_after}: {(project / 'output').read_text()}"
+        lost = _lost(command, project)
+        assert all(done[name] <= count <= done[name] + lost for name, count in effects(project).items()), f"after write {kill_after}"
+        assert effects(project).keys() == done.keys()
+        if kill_after % 8 == 0:
+            assert command(project, *run) == code, "the environment is free again"
+    raise AssertionError("the run never ended by itself")
+
+
+def _lost(command: Command, project: Path) -> int:
+    """How many attempts nobody saw the end of: only these may have been repeated."""
+    (project / "output").unlink()
+    assert command(project, "events", "last") == 0
+    events = [json.loads(line) for line in (project / "output").read_text().splitlines()]
+    return sum(event["type"] in ("task.lost", "undo.lost") for event in events)
+
+
+def test_a_run_killed_again_and_again_still_ends_as_an_undisturbed_one(command: Command, fresh: Callable[[], Path]) -> None:
+    project = fresh()
+    assert command(project, "run", "crash", "-i", "fail=true") == 3
+    undisturbed = end_of(shown(command, project))
+    project = fresh()
+    assert command(project, "run", "crash", "-i", "fail=true", kill_after=3) == -signal.SIGKILL
+    for _ in range(100):
+        # The first write of a resume takes the run and ends what was lost; each goes one step further.
+        if command(project, "resume", "last", kill_after=3) != -signal.SIGKILL:
+            break
+    assert end_of(shown(command, project)) == undisturbed
