@@ -281,3 +281,27 @@ def test_show_logs_and_events_follow_a_run_in_another_process(gated: Path) -> No
     process.communicate()
     assert json.loads(events.communicate(timeout=PATIENCE_S)[0].splitlines()[-1])["type"] == "run.finished"
     assert logs.communicate(timeout=PATIENCE_S)[0].splitlines() == ["vm[0] | up"]
+
+
+def test_a_store_that_breaks_while_a_run_goes_on_ends_it_with_4(gated: Path) -> None:
+    process = in_background("run", "gated")
+    wait_for(in_flight(gated))
+    for path in (gated / ".drystone").glob("drystone.db*"):
+        path.write_bytes(b"not a database at all" * 1000)
+    (gated / "gate").write_text("")
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 4
+    assert "left half-way" in err and "Traceback" not in err
+    assert are_gone(gated)()
+
+
+def test_the_token_of_a_run_whose_process_was_killed_goes_on_with_it(gated: Path) -> None:
+    process = in_background("run", "gated", "--token", "deploy-7")
+    wait_for(in_flight(gated))
+    again = subprocess.run([*DRYSTONE, "run", "gated", "--token", "deploy-7"], capture_output=True, check=False)
+    process.kill()
+    process.communicate()
+    (gated / "gate").write_text("")
+    third = subprocess.run([*DRYSTONE, "run", "gated", "--token", "deploy-7"], capture_output=True, check=False)
+    assert (again.returncode, third.returncode) == (6, 0)
+    assert show()["status"] == "succeeded"

@@ -46,7 +46,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Hand:
-    """A run in this process's hands. `is_known` means that a token named a run which exists: there is nothing to drive."""
+    """A run in this process's hands. `is_known` means that a token named a run which has ended."""
 
     world: World
     record: RunRecord
@@ -85,7 +85,8 @@ def prepare(world: World, plan: PlanFile, given: Given) -> Prepared:
 def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand:
     """Records a new run and takes it. Raises InputError, LockedError, RefusedError (the token is another run's).
 
-    With the token of a run that was started with the same plan and inputs, it is that run: none is started twice.
+    With the token of a run that was started with the same plan and inputs, it is that run: none is started twice. If it has not
+    ended, and nobody has it, it goes on.
     """
     graph = prepared.graph
     checked = check_inputs(graph.plan, prepared.values)
@@ -131,6 +132,8 @@ def _known(world: World, token: str, graph: Graph, checked: Mapping[str, Any], v
             hint=f"use another token, or look at that run: drystone show {record.id}",
         )
     look = reading.look(world, record.id)
+    if not look.run.status.is_final:
+        return resume(world, record.id)
     return Hand(world=world, record=record, run=look.run, engine=None, watchers=[])
 
 

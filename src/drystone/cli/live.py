@@ -130,7 +130,7 @@ class LiveWatcher:
         self._run = run
         match event.type, event.task:
             case EventType.TASK_PROGRESS, str(task):
-                self._progress = {**self._progress, task: str(event.data.get("message", ""))}
+                self._progress[task] = str(event.data.get("message", ""))
             case ((EventType.TASK_STARTED | EventType.UNDO_STARTED), str(task)):
                 self._progress.pop(task, None)
         if self._live is None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from drystone.cli.completion import plan_words, run_words
+
 if TYPE_CHECKING:
     from drystone.app.places import PlanFile
     from drystone.app.world import World
@@ -48,8 +50,8 @@ def session(ctx: typer.Context) -> Session:
 
 
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
-PlanWord = Annotated[str, typer.Argument(metavar="PLAN", help="A plan's file or name.", show_default=False)]
-RunWord = Annotated[str, typer.Argument(metavar="RUN", help='An id, a unique beginning of one, or "last".')]
+PlanWord = Annotated[str, typer.Argument(metavar="PLAN", help="A plan's file or name.", show_default=False, autocompletion=plan_words)]
+RunWord = Annotated[str, typer.Argument(metavar="RUN", help='An id, a unique beginning of one, or "last".', autocompletion=run_words)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; go on.")]
 
 

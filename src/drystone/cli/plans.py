@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from drystone.cli import exit_codes
+from drystone.cli.completion import plan_words
 from drystone.cli.options import Examples, Json, PlanWord, examples, session
+
+PLANS_HELP = "Plans' files or names; all in plans/ when none is given."
 
 
 class GraphFormat(StrEnum):
@@ -25,7 +28,7 @@ def validate(
     ctx: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PLAN", help="Plans' files or names; all in plans/ when none is given.", show_default=False),
+        typer.Argument(metavar="PLAN", help=PLANS_HELP, show_default=False, autocompletion=plan_words),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
     json: Json = False,

@@ -93,14 +93,20 @@ def _completed(prepared: Prepared, *, ask: bool) -> Prepared:
 
 def _drive(world: World, hand: Hand, *, json: bool) -> int:
     """Drives a run to its end while it is shown, and says what became of it."""
-    from drystone.cli import live, run_view
+    from drystone.cli import live, problems, run_view
     from drystone.cli.signals import graceful
+    from drystone.errors import LockedError, StoreError
 
     with live.watcher(world.clock, json=json) as watcher, graceful(hand, watcher):
         hand.watchers.append(watcher.see)
         if hand.is_known:
             watcher.notice(f"run {hand.run.id} was started with this token before; nothing new was started")
-        look = hand.drive()
+        try:
+            look = hand.drive()
+        except (StoreError, LockedError) as error:
+            problems.show(error, json=False)
+            watcher.notice(f"run {hand.run.id} was left half-way; to go on: drystone resume {hand.run.id}")
+            return exit_codes.LEFT
     run_view.finish(look, now=world.clock.now(), json=json)
     return exit_codes.of_run(look.run.status, look.run.cause)
 
