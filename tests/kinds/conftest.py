@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import random
+import shutil
+import socket
 import string
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +21,9 @@ import pytest
 
 from drystone.adapters.process import SupervisedProcess
 from drystone.engines.context import AttemptContext, Control
+
+ADDRESS = "127.77.201.1"
+"""Of these tests alone: other parts of the suite have SSH servers too, and may run at the same time."""
 
 
 class RealClock:
@@ -164,3 +171,85 @@ def eventually() -> Callable[..., None]:
             pause.wait(0.02)
 
     return wait
+
+
+class Sshd:
+    """A real SSH server on loopback with keys of its own. `user` logs in with `key_file`; nothing else opens it."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.address = address
+        self.user = pwd.getpwuid(os.getuid()).pw_name
+        self.key_file = folder / "client"
+        self.folder = folder
+        for name in ("client", "host"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        self.host_key = (folder / "host.pub").read_text().strip()
+        (folder / "authorized").write_text((folder / "client.pub").read_text())
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            self.port: int = probe.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        config = self.folder / "sshd_config"
+        config.write_text(
+            f"ListenAddress {self.address}\nPort {self.port}\nHostKey {self.folder}/host\nPidFile none\n"
+            f"AuthorizedKeysFile {self.folder}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 100\nMaxSessions 100\n"
+            "Subsystem sftp internal-sftp\nUseDNS no\nPrintMotd no\n"
+        )
+        if os.getuid() == 0:
+            # sshd gives up its rights in this folder; Debian's service makes it.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        log = (self.folder / "sshd.log").open("ab")
+        self._process = subprocess.Popen([find_sshd(), "-D", "-e", "-f", config], stderr=log, stdin=subprocess.DEVNULL)
+        log.close()
+        until = time.monotonic() + 20
+        while not self._answers():
+            assert time.monotonic() < until, (self.folder / "sshd.log").read_text()
+            threading.Event().wait(0.01)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((self.address, self.port)) == 0
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def host(self, name: str = "web1", **fields: Any) -> dict[str, Any]:
+        """The host as a plan would have it."""
+        known = {"name": name, "address": self.address, "port": self.port, "user": self.user}
+        return {**known, "key_file": str(self.key_file), "host_key": self.host_key, **fields}
+
+
+def find_sshd() -> str:
+    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        pytest.skip("NO SSH SERVER: install openssh-server; nothing of ssh or ansible over ssh is tested without it")
+    return found
+
+
+@pytest.fixture
+def new_sshd(tmp_path: Path) -> Iterator[Callable[[], Sshd]]:
+    """Starts SSH servers, each with keys of its own."""
+    started: list[Sshd] = []
+
+    def start() -> Sshd:
+        folder = tmp_path / f"sshd-{len(started)}"
+        folder.mkdir()
+        started.append(Sshd(folder, ADDRESS))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def sshd(new_sshd: Callable[[], Sshd]) -> Sshd:
+    """One SSH server."""
+    return new_sshd()

@@ -9,6 +9,8 @@ from typing import Any
 
 from drystone.plugin.hosts import Host, known_hosts_lines
 
+PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python", "python3", "/usr/local/bin/python3"]
+"""Where Python is looked for, the system's own first: a newer one on somebody's PATH lacks the system's modules."""
 _MARKS = ("{{", "{%", "{#")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
@@ -49,6 +51,7 @@ def inventory(hosts: Sequence[Host], known_hosts: str, key_files: Mapping[str, s
         "all": {
             "hosts": {host.name: _host_vars(host, known_hosts, key_files.get(host.name)) for host in hosts},
             "children": groups,
+            "vars": {"ansible_interpreter_python_fallback": PYTHONS},
         }
     }
 

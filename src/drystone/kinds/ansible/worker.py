@@ -4,7 +4,8 @@ In: one JSON object on standard input (`Spec`). Out: one event a line on standar
 goes wrong with the child itself on standard error. Everything that carries values (variables, passwords, the events that
 ansible-runner drops as files) is in the attempt's scratch folder and is removed as soon as it was read.
 
-A SIGINT is handed on to ansible-playbook once; whatever does not end by itself is ended by the supervisor.
+A SIGINT is handed on to ansible-playbook once; whatever does not end by itself is ended by the supervisor. Then what
+still runs on the hosts is ended too, through the connections that are still open: Ansible itself would leave it.
 Imports nothing that it can do without: this start is paid by every playbook.
 """
 
@@ -19,13 +20,22 @@ import subprocess  # noqa: TID251 (this is a child process itself: there is no C
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic
 from typing import Any, TextIO, TypedDict
 
 _KEPT = frozenset({"changed", "censored", "msg", "stderr", "stdout", "module_stderr", "rc", "reason", "unreachable"})
 _FIELDS = frozenset({"host", "task", "play", "name", "ignore_errors", "artifact_data", "task_action"})
 _COLUMNS = frozenset({"ok", "changed", "failures", "dark", "skipped", "rescued", "ignored"})
 _TEXT_CHARACTERS = 4000
-_CLOSE_SECONDS = 5
+_CLOSE_SECONDS = 8
+# All sessions of one connection are children of one sshd, and leaders of their process groups.
+_END_SESSIONS = """exec /bin/sh -c '
+others() { ps -A -o pid= -o ppid= | awk -v sshd=$PPID -v me=$$ "\\$2 == sshd && \\$1 != me {print \\$1}"; }
+found=$(others)
+for pid in $found; do kill -TERM -$pid; done
+[ -z "$found" ] || sleep 1
+for pid in $(others); do kill -KILL -$pid; done
+'"""
 
 
 class Spec(TypedDict):
@@ -47,17 +57,22 @@ def main() -> int:
     # Events alone go to standard output; what any library prints goes where it can be read.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, _interrupt)
+    interrupted: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: _interrupt(number, interrupted))
     try:
         _run(spec, out)
     finally:
-        close_connections(Path(spec["scratch"]) / "c")
+        sockets = [path for path in (Path(spec["scratch"]) / "c").iterdir() if path.is_socket()]
+        if interrupted:
+            _through(sockets, "-T", "-o", "BatchMode=yes", "-o", "ControlMaster=no", "none", _END_SESSIONS)
+        _through(sockets, "-O", "exit", "none")
     return 0
 
 
-def _interrupt(*_: Any) -> None:
+def _interrupt(number: int, interrupted: list[int]) -> None:
     """Hands the first SIGINT on: ansible-playbook is in a session of its own and does not see ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupted.append(number)
     me = os.getpid()
     with contextlib.suppress(OSError):
         for pid in Path(f"/proc/{me}/task/{me}/children").read_text().split():
@@ -142,23 +157,14 @@ def _short(value: Any) -> Any:
     return (value if isinstance(value, str) else json.dumps(value, default=str))[-_TEXT_CHARACTERS:]
 
 
-def close_connections(folder: Path) -> None:
-    """Ends the SSH connections that Ansible keeps open behind the sockets in `folder`, all at once."""
-    if not folder.is_dir():
-        return
-    closing = [
-        subprocess.Popen(
-            ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "none"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for socket in folder.iterdir()
-        if socket.is_socket()
-    ]
-    for process in closing:
+def _through(sockets: Iterable[Path], *words: str) -> None:
+    """Runs ssh with these words through each of Ansible's kept connections, all at once."""
+    null = subprocess.DEVNULL
+    running = [subprocess.Popen(["ssh", "-o", f"ControlPath={socket}", *words], stdin=null, stdout=null, stderr=null) for socket in sockets]
+    deadline = monotonic() + _CLOSE_SECONDS
+    for process in running:
         try:
-            process.wait(_CLOSE_SECONDS)
+            process.wait(max(0.0, deadline - monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
