@@ -107,6 +107,21 @@ def test_kill_9_of_drystone_lets_the_child_write_its_state(drystone_process: Dry
     wait_for(lambda: not drystone_process.record.exists())
 
 
+def test_kill_9_of_drystone_does_not_end_a_child_that_goes_on_talking(drystone_process: Drystone, tmp_path: Path, wait_for: Wait) -> None:
+    # Terraform tells that it was interrupted before it writes its state: a broken pipe would be its end.
+    drystone_process.start(
+        """
+        trap 'echo interrupted && head -c 300000 /dev/zero && echo interrupted >&2 && echo saved >state; exit' INT
+        echo ready
+        while :; do sleep 0.02; done
+        """
+    )
+    drystone_process.wait_for_line("ready")
+    drystone_process.kill()
+    wait_for(lambda: not drystone_process.record.exists())
+    assert (tmp_path / "state").exists()
+
+
 def test_kill_9_of_drystone_kills_a_stubborn_child_after_the_grace(
     drystone_process: Drystone, doomed: Path, is_running: Callable[[int], bool], wait_for: Wait
 ) -> None:

@@ -4,14 +4,15 @@
 session of its own. It becomes the reaper of everything below it, starts the child in another session, and then waits:
 
     control pipe   in: what to start; later `e` (end gracefully; the second one means at once) or `k` (end at once)
-    its end        drystone is gone, kill -9 included: end gracefully
+    its end        drystone is gone, kill -9 included: end gracefully, reading what the child still says
     SIGTERM        end gracefully, from a later drystone that found the record     SIGUSR1  end at once
     status pipe    out: `s PID` started, `f STAGE ERRNO` could not start, `x STATUS` ended (wait status), all on a line of their own
 
 To end gracefully is one SIGINT to the child's process group, as Ctrl-C in a terminal, never a second one (two make Terraform lose
-its state), then the grace, then SIGKILL to every descendant, whatever session it has made for itself, until none is left. A child that ends by itself with an exit status
-leaves its daemons alone, as they would be without drystone: what has a session of its own stays, the rest of its session is
-ended. A process with DRYSTONE_KEEP=1 in its environment is never ended, nor is what it started: a lab's virtual machine.
+its state), then the grace, then SIGKILL to every descendant, whatever session it has made for itself, until none is left. A child that
+ends by itself with an exit status leaves its daemons alone, as they would be without drystone: what has a session of its own stays, the
+rest of its session is ended. A process with DRYSTONE_KEEP=1 in its environment is never ended, nor is what it started: a lab's virtual
+machine.
 
 Nothing of drystone and almost nothing of the standard library is imported: this start is paid by every task.
 """
@@ -45,6 +46,7 @@ class Supervisor:
 
     def __init__(self, control: int, status: int, grace_s: float) -> None:
         self.control, self.status, self.grace_s = control, status, grace_s
+        self.outputs = output_ends()
         self.child = 0
         self.ended: int | None = None
         self.alone = False
@@ -82,6 +84,8 @@ class Supervisor:
                 self._take_signals()
             elif fd == self.control:
                 self._take_orders()
+            elif fd in self.outputs:
+                self._discard(fd)
             else:
                 self._lost_drystone(fd)
         self.reap()
@@ -102,9 +106,20 @@ class Supervisor:
             self.order(now=letter == ord("k") or self.orders > 1)
 
     def _lost_drystone(self, fd: int) -> None:
-        self.alone = True
         self.poll.unregister(fd)
+        if not self.alone:
+            self.alone = True
+            for output in self.outputs:
+                self.poll.register(output, select.POLLIN)
         self.order(now=False)
+
+    def _discard(self, fd: int) -> None:
+        try:
+            if os.read(fd, 1 << 16):
+                return
+        except BlockingIOError:
+            return
+        self.poll.unregister(fd)
 
     def reap(self) -> bool:
         """Takes the ends of children. False when there are no children any more."""
@@ -291,6 +306,15 @@ def execute(argv: list[bytes], environ: dict[bytes, bytes]) -> None:
         except PermissionError as error:
             refused = error
     raise refused or FileNotFoundError(errno.ENOENT, "no such program")
+
+
+def output_ends() -> list[int]:
+    """Ends to read the child's output from, for when drystone is gone: without a reader its next word would be the child's end."""
+    found = []
+    for fd in (1, 2):
+        if os.fstat(fd).st_mode & 0o170000 == 0o010000:
+            found.append(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    return found
 
 
 def hide_streams() -> None:
