@@ -326,6 +326,15 @@ def test_the_cost_of_a_plan_grows_with_its_size_and_not_with_its_square(kinds):
     assert calls(2000) < 2.2 * calls(1000)
 
 
+def test_thousands_of_mistakes_are_told_and_the_first_have_suggestions(kinds):
+    tasks = [f"  task{n}: {{noop: {{outputs: '{{{{ tasks.netwrk.outputs.x }}}}'}}, needs: [tsk{n}]}}\n" for n in range(2000)]
+    text, found = f"drystone: 1\nname: x\ntasks:\n  network: {{noop: {{}}}}\n{''.join(tasks)}", Diagnostics()
+    compile_plan(to_plan(parse(text, "p", found), kinds, found), kinds.get, found)
+    hints = [item.hint for item in found if "netwrk" in item.summary]
+    assert len(found) == 4000
+    assert hints[0] == 'did you mean "network"?' and hints[-1] == ""
+
+
 def test_a_cycle_of_thousands_is_found_without_recursion(kinds):
     found = Diagnostics()
     text = large(3000).replace("t0: {noop: {}}", "t0: {noop: {}, needs: [t2999]}")

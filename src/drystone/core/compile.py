@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from drystone.core import references
 from drystone.core.burst import in_one_burst
-from drystone.core.diagnostics import Diagnostics, Where, did_you_mean
+from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.graph import Graph, KindInfo, KindLookup, Node
 from drystone.core.nodes import place
 from drystone.core.plan import Body, Plan, Task, Undo, UndoMode
@@ -121,7 +121,7 @@ def check_needs(draft: Draft) -> None:
             else:
                 draft.uncertain.add(name)
                 summary = f'task "{name}" needs "{need}", which the plan does not define'
-                draft.diagnostics.error(summary, where, hint=did_you_mean(need, draft.plan.tasks), length=len(need))
+                draft.diagnostics.error(summary, where, hint=draft.diagnostics.near(need, draft.plan.tasks), length=len(need))
 
 
 def infer_edges(draft: Draft) -> None:

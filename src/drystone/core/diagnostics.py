@@ -7,9 +7,10 @@ what refers to a task whose own definition is broken stays silent.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Severity(StrEnum):
@@ -47,11 +48,21 @@ class Diagnostic:
         return {"severity": self.severity.value, "summary": self.summary, "where": place, "hint": self.hint}
 
 
+MAX_COMPARED = 200_000
+"""Words compared for suggestions, a second's work. A plan with thousands of mistakes has one cause, and needs one suggestion."""
+
+
 class Diagnostics:
     """Collects mistakes; the only mutable thing in the compiler."""
 
     def __init__(self) -> None:
         self._items: dict[Diagnostic, None] = {}
+        self._compared = 0
+
+    def near(self, word: str, known: Collection[str]) -> str:
+        """`did_you_mean`, until too much was compared: a large plan with many mistakes is told of them in good time."""
+        self._compared += len(known)
+        return did_you_mean(word, known) if self._compared <= MAX_COMPARED else ""
 
     def error(self, summary: str, where: Where | None = None, *, hint: str = "", length: int = 1) -> None:
         """Adds an error; the same one twice counts once."""
@@ -89,12 +100,17 @@ def to_text(item: Diagnostic, source: str | None = None) -> str:
     lines = [f"{item.severity.value}: {item.summary}"]
     if item.where is not None:
         lines.append(f"  --> {item.where}")
-        text = source.splitlines() if source is not None else []
+        text = _lines(source) if source is not None else ()
         if 0 < item.where.line <= len(text):
             lines += _caret_lines(text[item.where.line - 1], item.where, item.length)
     if item.hint:
         lines.append(f"  {item.hint}")
     return "\n".join(lines)
+
+
+@lru_cache(maxsize=4)
+def _lines(source: str) -> tuple[str, ...]:
+    return tuple(source.splitlines())
 
 
 _WIDTH = 110

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from drystone.core import durations
-from drystone.core.diagnostics import Diagnostics, Where, did_you_mean
+from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.nodes import Entry, Node, describe
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -109,7 +109,7 @@ class Fields:
         words = [choice.value for choice in choices if choice.value not in hidden]
         if isinstance(node.value, str) and node.value in words:
             return choices(node.value)
-        hint = (did_you_mean(node.value, words) if isinstance(node.value, str) else "") or f"it is one of {', '.join(words)}"
+        hint = (self.diagnostics.near(node.value, words) if isinstance(node.value, str) else "") or f"it is one of {', '.join(words)}"
         summary = f'"{key}" of {self.what} cannot be {describe(node.value)}'
         self.diagnostics.error(summary, node.where, hint=hint)
         return default
@@ -117,6 +117,6 @@ class Fields:
 
 def unknown_key(key: str, where: Where, what: str, known: Collection[str], diagnostics: Diagnostics) -> None:
     """Records a key that does not belong there, with the nearest one and all that do."""
-    near = did_you_mean(key, known)
+    near = diagnostics.near(key, known)
     hint = f"{near} Known keys: {', '.join(sorted(known))}" if near else f"known keys: {', '.join(sorted(known))}"
     diagnostics.error(f'unknown key "{key}" in {what}', where, hint=hint, length=len(key))

@@ -6,9 +6,10 @@ something whose own definition is broken is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from functools import cached_property
 
-from drystone.core.diagnostics import Diagnostics, Where, did_you_mean
+from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.graph import KindInfo
 from drystone.core.plan import Plan, Task, Value
 from drystone.core.planfile import NO_KIND
@@ -32,6 +33,9 @@ _WHY_NOT = {
     "result": '"result" is there only in an undo',
     "secrets": "secrets can be used only in what a task is given, its config",
 }
+FEW = 20
+"""So many names are listed in a hint when none is near."""
+
 _SCALARS = frozenset({"string", "integer", "number", "boolean"})
 
 
@@ -69,7 +73,7 @@ class Checker:
         elif root == "tasks":
             self._task_reference(template, reference)
         elif root != "secrets" and path and path[0] not in ATTRIBUTES.get(root, path):
-            self._error(template, Reference(root, path[:1]), f'"{root}" has no "{path[0]}"', _nearest(path[0], ATTRIBUTES[root]))
+            self._error(template, Reference(root, path[:1]), f'"{root}" has no "{path[0]}"', self._nearest(path[0], ATTRIBUTES[root]))
 
     def _unknown_root(self, template: Template, reference: Reference, roots: Collection[str]) -> None:
         root = reference.root
@@ -87,7 +91,7 @@ class Checker:
             return f'did you mean "inputs.{root}"?'
         if root in self.plan.tasks and "tasks" in roots:
             return f'did you mean "tasks.{root}.outputs"?'
-        return _nearest(root, roots)
+        return self._nearest(root, roots)
 
     def _input(self, template: Template, reference: Reference) -> None:
         if not reference.path:
@@ -95,7 +99,7 @@ class Checker:
         name, *rest = reference.path
         declared = self.plan.inputs.get(str(name))
         if declared is None:
-            hint = _nearest(name, self.plan.inputs) if self.plan.inputs else "the plan has no inputs"
+            hint = self._nearest(name, self.plan.inputs) if self.plan.inputs else "the plan has no inputs"
             self._error(template, Reference("inputs", (name,)), f'the plan has no input "{name}"', hint)
         elif rest and isinstance(rest[0], str) and declared.schema.get("type") in _SCALARS:
             self._error(template, reference, f'input "{name}" is of type {declared.schema["type"]}: it has no "{rest[0]}"', "")
@@ -107,26 +111,27 @@ class Checker:
         name, *rest = reference.path
         task = self.plan.tasks.get(str(name))
         if task is None:
-            near = self._dashed(str(name))
-            hint = f'write tasks["{near[0]}"]: a name with a dash needs brackets' if near else _nearest(name, self.plan.tasks)
+            near = self._dashed.get(str(name))
+            hint = f'write tasks["{near}"]: a name with a dash needs brackets' if near else self._nearest(name, self.plan.tasks)
             self._error(template, Reference("tasks", (name,)), f'the plan has no task "{name}"', hint)
         elif not rest:
             return
         elif rest[0] not in ATTRIBUTES["tasks"]:
             hint = f'did you mean "tasks.{name}.outputs.{rest[0]}"?' if isinstance(rest[0], str) else ""
             shown = Reference("tasks", (name, rest[0]))
-            self._error(template, shown, f'a task has no "{rest[0]}"', hint or _nearest(rest[0], ATTRIBUTES["tasks"]))
+            self._error(template, shown, f'a task has no "{rest[0]}"', hint or self._nearest(rest[0], ATTRIBUTES["tasks"]))
         elif rest[0] == "outputs" and len(rest) > 1:
             self._outputs(template, reference, task, tuple(rest[1:]))
 
-    def _dashed(self, name: str) -> list[str]:
-        """Tasks of which `name` is all before a dash: `tasks.my-task` is a subtraction in Jinja2."""
-        return [task for task in self.plan.tasks if task.startswith(f"{name}-")]
+    @cached_property
+    def _dashed(self) -> Mapping[str, str]:
+        """What stands before a dash in a task's name -> the name: `tasks.my-task` is a subtraction in Jinja2."""
+        return {task[:at]: task for task in self.plan.tasks for at, letter in enumerate(task) if letter == "-"}
 
     def _dashed_in(self, template: Template) -> list[str]:
         """Tasks that the template names without the brackets which a dash needs."""
         names = {str(ref.path[0]) for ref in template.references if ref.root == "tasks" and ref.path}
-        return [near for name in names if name not in self.plan.tasks for near in self._dashed(name)]
+        return [self._dashed[name] for name in names if name not in self.plan.tasks and name in self._dashed]
 
     def _outputs(self, template: Template, reference: Reference, task: Task, path: tuple[str | int, ...]) -> None:
         """`path` is what follows `tasks.X.outputs`."""
@@ -138,7 +143,7 @@ class Checker:
         if not path or task.body.kind == NO_KIND or info is None or info.outputs is None or path[0] in info.outputs:
             return
         if isinstance(path[0], str):
-            hint = _nearest(path[0], info.outputs)
+            hint = self._nearest(path[0], info.outputs)
             self._error(template, reference, f'a task of kind "{info.name}" has no output "{path[0]}"', hint)
 
     def _is_wrong_index(self, template: Template, reference: Reference, task: Task, index: str | int) -> bool:
@@ -146,7 +151,7 @@ class Checker:
         assert task.for_each is not None
         items = task.for_each.items
         if isinstance(items, dict) and str(index) not in items:
-            self._error(template, reference, f'"{task.name}" has no instance "{index}"', _nearest(index, items))
+            self._error(template, reference, f'"{task.name}" has no instance "{index}"', self._nearest(index, items))
             return True
         if _is_list(items) and isinstance(index, str):
             hint = f'take one of them, such as tasks.{task.name}.outputs[0].{index}, or all with the filter map(attribute="{index}")'
@@ -158,6 +163,11 @@ class Checker:
             return True
         return False
 
+    def _nearest(self, name: str | int, known: Collection[str]) -> str:
+        """The nearest word, or all words when they are few."""
+        few = f"there is {', '.join(sorted(known))}" if len(known) <= FEW else ""
+        return self.diagnostics.near(str(name), known) or few
+
     def _error(self, template: Template, reference: Reference, summary: str, hint: str) -> None:
         where, length = template.place_of(reference)
         self.diagnostics.error(summary, where, hint=hint, length=length)
@@ -167,11 +177,6 @@ def _is_list(items: Value) -> bool:
     if isinstance(items, Template):
         return items.source.strip("{} ").startswith("range(") and items.source.strip("{} ").endswith(")")
     return isinstance(items, int | list)
-
-
-def _nearest(name: str | int, known: Iterable[str]) -> str:
-    words = list(known)
-    return did_you_mean(str(name), words) or f"there is {', '.join(sorted(words)[:12])}{', ...' if len(words) > 12 else ''}"
 
 
 def tasks_in(value: Value, names: Collection[str]) -> dict[str, tuple[Template, Reference]]:
