@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -128,7 +129,12 @@ class Records:
         self.folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
         handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            yield self._lock(handle)
+            # A lock that was let go can outlive its holder for a moment: a child that another thread starts has it until its exec.
+            for _ in range(50):
+                if ours := self._lock(handle):
+                    break
+                threading.Event().wait(0.02)
+            yield ours
         finally:
             os.close(handle)
 
