@@ -158,3 +158,10 @@ def test_reap_takes_the_socket_of_a_killed_provider(lab_root: Path, short_folder
     folder.mkdir()
     assert manage.Reaped(kind="folder", name=str(folder)) in manage.reap(lab_root)
     assert not folder.exists()
+
+
+def test_reap_takes_what_a_killed_discard_left(lab_root: Path) -> None:
+    left = lab_root / ".trash-x" / "vm-0"
+    left.mkdir(parents=True)
+    assert manage.Reaped(kind="folder", name=str(left.parent)) in manage.reap(lab_root)
+    assert not left.parent.exists()

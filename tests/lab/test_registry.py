@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,12 @@ def test_a_lab_in_use_is_not_swept(registry: Registry) -> None:
         registry.save(Network(name="n", cidr="10.0.0.0/16"))
         registry.sweep()
     assert registry.mode() is Mode.LOOPBACK
+
+
+def test_folders_discarded_at_once_are_all_gone_and_leave_no_trash(registry: Registry) -> None:
+    folders = [registry.root / f"vm-{number}" for number in range(64)]
+    for folder in folders:
+        (folder / "upper").mkdir(parents=True)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(registry.discard, folders))
+    assert [*registry.root.iterdir()] == []

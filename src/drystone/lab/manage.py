@@ -272,10 +272,9 @@ class _Reaper:
                 links.remove(link.name)
 
     def take_trash(self) -> None:
-        trash = self.root / "trash"
-        if trash.exists() and any(trash.iterdir()) and self._note("folder", str(trash)):
-            with self.registry.lock():
-                self.registry.discard(trash)
+        for folder in self.registry.trash():
+            if self._note("folder", str(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def take_sockets(self) -> None:
         """Of providers that were killed."""

@@ -6,7 +6,7 @@
     networks/NET/network.json
     networks/NET/subnets/10.0.1.0-24.json
     networks/NET/vms/VM/vm.json           and all that the VM has: file system, keys, log, process.json
-    trash/                                folders on their way out
+    .trash-*/                             folders on their way out
 
 Files are written whole and renamed, so a reader never sees half of one. Who changes them holds `Registry.lock`.
 """
@@ -214,14 +214,14 @@ class Registry:
 
     def discard(self, folder: Path) -> None:
         """Remove a folder with all in it; half of one is never seen at its old place."""
-        trash = self.root / "trash"
-        trash.mkdir(mode=0o700, exist_ok=True)
-        target = Path(tempfile.mkdtemp(dir=trash))
+        target = Path(tempfile.mkdtemp(dir=self.root, prefix=".trash-"))
         with suppress(FileNotFoundError):
             folder.rename(target / folder.name)
         _remove(target)
-        with suppress(OSError):
-            trash.rmdir()
+
+    def trash(self) -> list[Path]:
+        """Folders that a discard left when it was killed."""
+        return sorted(self.root.glob(".trash-*"))
 
 
 def parse_vm_id(text: str) -> tuple[str, str]:
