@@ -73,8 +73,8 @@ def open_database(url: str, root: Path, busy: timedelta) -> Database:
 
             return Postgres(f"postgresql://{rest}", busy)
         case _:
-            # The rest of it may hold a password.
+            # All but the scheme may hold a password.
             raise StoreError(
-                f'there is no store "{scheme}://…"',
+                f'there is no store "{scheme}://…"' if separator else "there is no store of that form",
                 hint="store.url is sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE",
             )

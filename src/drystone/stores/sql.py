@@ -52,6 +52,8 @@ class SqlJournal:
         try:
             with self._database.errors():
                 if _is_older(self._database.version(self._connect())):
+                    # A connection from before the change may go on in the old mode for a while.
+                    self._forget()
                     self._database.upgrade(_is_older)
         except BaseException:
             self.close()

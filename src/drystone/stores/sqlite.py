@@ -43,6 +43,10 @@ class Sqlite:
             yield
         except sqlite3.Error as error:
             raise self._explained(error) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreError(
+                f'store "{self.path}" cannot be made: "{error.filename}" is not a folder', hint="move that file, or change store.url"
+            ) from error
         except OSError as error:
             raise StoreError(
                 f'store "{self.path}" cannot be made: {(error.strerror or str(error)).lower()}', hint=f'make "{self.path.parent}" writable'
