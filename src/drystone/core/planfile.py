@@ -50,7 +50,7 @@ UNDO_KEYS = ("retry", "timeout")
 NOT_BUILT = frozenset({
     ("plan", "finally"), ("plan", "concurrency"), ("plan", "notify"), ("plan", "triggers"),
     ("task", "poll"), ("task", "pool"), ("task", "remedy"), ("task", "pivot"),
-    ("task", "approval"), ("task", "wait"), ("task", "plan"), ("task", "sql"),
+    ("task", "approval"), ("task", "wait"), ("task", "plan"),
     ("undo", "restore"), ("on_failure", "ask"),
 })  # fmt: skip
 """Parts of the language that this version does not build: where they stand, and the word."""
