@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shlex
 import threading
 from collections.abc import Iterator, Mapping
 from itertools import groupby
@@ -84,7 +83,8 @@ def _forms(text: str) -> Iterator[str]:
             yield part
             yield from (quote(part, safe=""), quote(part), quote_plus(part))
             yield from (json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1], repr(part)[1:-1])
-            yield shlex.quote(part).replace("'\"'\"'", "'\\''").strip("'")
+            # The two ways to put a single quote between single quotes.
+            yield from (part.replace("'", "'\"'\"'"), part.replace("'", "'\\''"))
     yield from _in_base64(text.encode("utf-8", "surrogatepass"))
 
 
