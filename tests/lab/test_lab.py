@@ -228,3 +228,11 @@ def test_a_bridge_that_is_gone_comes_back_with_the_vm(namespaces: Mode, lab_root
     assert not lab.driver.network_is_up(network)
     lab.restart_vm(vm)
     assert lab.driver.network_is_up(network)
+
+
+def test_an_address_can_be_given_to_another_vm_at_once(lab: Lab, subnet: str, tmp_path: Path) -> None:
+    address = free_address(lab, subnet.partition("/")[2].rpartition(".")[0])
+    for name in ("first", "second", "third"):
+        vm = lab.create_vm(subnet, name, address)
+        assert login(lab, vm, "echo here", tmp_path) == "here\n"
+        lab.delete_vm("net", name)

@@ -98,7 +98,11 @@ def veth_name(root: Path, network: str, vm: str) -> str:
 
 
 def mac_address(root: Path, *names: str) -> str:
-    """A locally administered MAC. It stays the same over a restart, so no neighbour keeps a stale entry."""
+    """A locally administered MAC, of a network's bridge or of an address in it.
+
+    An address has the same MAC whoever has the address: neighbours remember the pair for a minute, and would send to
+    the last owner.
+    """
     digest = _digest(root, *names)
     return ":".join(["02", *(digest[i : i + 2] for i in range(0, 10, 2))])
 

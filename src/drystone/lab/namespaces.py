@@ -99,7 +99,7 @@ class Namespaces:
             links.add_cable(
                 self.interface(vm),
                 peer=self._peer(vm),
-                peer_mac=addresses.mac_address(self.registry.root, vm.network, vm.name),
+                peer_mac=addresses.mac_address(self.registry.root, vm.network, vm.address),
                 pid=process.pid,
                 bridge=addresses.bridge_name(self.registry.root, vm.network),
                 owner=self.registry.root,
