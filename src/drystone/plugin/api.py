@@ -80,14 +80,23 @@ class Context(Protocol):
     environment: str
     project: Path
     """Root of the plan's relative paths. Read only."""
-    workspace: Path
-    """A fresh folder (0700) of this attempt; kept for the logs' sake, so leave no secrets in it."""
-    state: Path
-    """A folder (0700) of this instance in its environment, shared by all runs: Terraform state lives here."""
-    artifacts: Path
-    """The run's folder for files that people want to have."""
     environ: Mapping[str, str]
     """The environment to give to child processes."""
+
+    @property
+    def workspace(self) -> Path:
+        """A fresh folder (0700) of this attempt; kept for the logs' sake, so leave no secrets in it."""
+        ...
+
+    @property
+    def state(self) -> Path:
+        """A folder (0700) of this instance in its environment, shared by all runs: Terraform state lives here."""
+        ...
+
+    @property
+    def artifacts(self) -> Path:
+        """The run's folder for files that people want to have."""
+        ...
 
     @property
     def cancelled(self) -> bool:

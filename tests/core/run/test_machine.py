@@ -83,7 +83,7 @@ def drive(graph: Graph, endings: list[Ending], disturbances: list[tuple[int, str
         return endings[(sum(name.encode()) + 7 * attempt) % len(endings)]
 
     simulation = Simulation(graph, script=script, max_parallel=width)
-    planned = {step: kind for step, kind in disturbances}
+    planned = dict(disturbances)
     for step in range(10_000):
         if simulation.run.status.is_final:
             return simulation

@@ -1,7 +1,7 @@
 """Runs drystone commands in children that are killed on purpose; for test_crash.
 
-Reads lines of JSON, {"cwd", "argv", "kill_after"}, and answers each with the child's exit code. It imports drystone once and forks for each
-command, so that hundreds of them take seconds. With `kill_after` N the child sends itself SIGKILL right after the N-th write to the journal.
+Reads lines of JSON, {"cwd", "argv", "kill_after"}, and answers each with the exit code of the child. It imports drystone once and forks
+for each command, so that hundreds of them take seconds. With `kill_after` N the child sends itself SIGKILL right after the N-th write.
 """
 
 from __future__ import annotations
