@@ -122,7 +122,8 @@ def test_cancel_interrupts_once_and_what_was_made_is_in_the_state(
     running.join()
     assert isinstance(running.error, CancelledError)
     assert running.error.changed
-    assert attempt.log.count("Interrupt received") == 1
+    assert attempt.log.count("Interrupt received") <= 1
+    assert "Two interrupts" not in attempt.log
     assert kind.undo(new_attempt(env={"DRYSTONE_TERRAFORM": binary}).ctx, configure()).result["remove"] == 2
 
 
