@@ -214,7 +214,12 @@ def test_key_that_cannot_be_used_is_told(make: Make, tmp_path: Path, change: Cal
     assert "nonsense" not in caught.value.message
 
 
-def test_values_that_are_no_text_become_json(make: Make, tmp_path: Path) -> None:
-    write(tmp_path / "s.yaml", "port: 5432\nlist: [a, b]\n")
-    found = make(SecretSource(type="file", path="s.yaml"))
-    assert (found.resolve("port"), json.loads(found.resolve("list"))) == ("5432", ["a", "b"])
+@pytest.mark.parametrize("text", ["5432", "007", "yes", "1e3", "null", "~", "2026-01-01", "1_000"])
+def test_value_is_what_is_written(make: Make, tmp_path: Path, text: str) -> None:
+    write(tmp_path / "s.yaml", f"db: {text}\n")
+    assert make(SecretSource(type="file", path="s.yaml")).resolve("db") == text
+
+
+def test_list_becomes_json(make: Make, tmp_path: Path) -> None:
+    write(tmp_path / "s.yaml", "hosts: [a, b]\n")
+    assert json.loads(make(SecretSource(type="file", path="s.yaml")).resolve("hosts")) == ["a", "b"]

@@ -195,12 +195,15 @@ def _dotenv(text: str) -> Mapping[str, str]:
 
 
 def _data(text: str, unlock: Callable[[str], str]) -> Any:
-    """YAML (and so JSON), in which `!vault` values are opened with `unlock`."""
-    from ruamel.yaml import YAML
+    """YAML (and so JSON) with every scalar as it is written: a password may look like a number, or like yes.
 
-    yaml = YAML(typ="safe", pure=True)
-    yaml.constructor.add_constructor("!vault", lambda _, node: unlock(node.value))
-    return yaml.load(text)
+    `!vault` values are opened with `unlock`.
+    """
+    import yaml
+
+    loader: Any = type("Loader", (yaml.BaseLoader,), {})
+    loader.add_constructor("!vault", lambda _, node: unlock(node.value))
+    return yaml.load(text, loader)
 
 
 def _refused(_: str) -> str:
