@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from drystone.plugin.api import Config
-from drystone.plugin.fields import Duration, Env, Mode, Text, Texts
+from drystone.plugin.fields import Duration, Env, Mode, Text, Texts, written
 
 
 class Sample(Config):
@@ -45,3 +45,11 @@ def test_what_has_no_such_meaning_is_refused(fields):
 
 def test_every_field_has_a_schema():
     assert set(Sample.model_json_schema()["properties"]) == {"wait", "mode", "text", "texts", "env"}
+
+
+def test_what_a_plan_wrote_is_found_in_any_config():
+    expression = object()
+    assert written({"a": 1}, "a") == 1
+    assert written({}, "a") is None
+    assert written(None, "a") is None
+    assert written(expression, "a") is expression

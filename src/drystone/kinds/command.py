@@ -16,11 +16,12 @@ from pydantic import Field, model_validator
 
 from drystone.errors import FailureClass
 from drystone.plugin import api
-from drystone.plugin.fields import Env, Text
+from drystone.plugin.fields import Env, Text, written
 
 # The script travels in the environment and leaves it before it starts: everybody on the machine can read arguments.
 _SHELL = ("/bin/sh", "-ec", 'drystone_script=$DRYSTONE_SCRIPT; unset DRYSTONE_SCRIPT; eval "$drystone_script"')
-_KEEP_BYTES = 1 << 20
+_KEEP_BYTES = 1 << 18
+"""Of each stream, from its end: outputs go into the store, which is no place for files."""
 _TAIL_LINES = 20
 
 
@@ -55,10 +56,10 @@ class Command(api.Kind):
     @classmethod
     def is_idempotent(cls, config: Mapping[str, Any]) -> bool:
         """Only the author of the plan knows."""
-        return config.get("idempotent") is True
+        return written(config, "idempotent") is True
 
     def run(self, ctx: api.Context, config: CommandConfig) -> api.Outcome:
-        """Outputs exit, stdout (parsed, at most 1 MiB, its last part), stderr."""
+        """Outputs exit, stdout (parsed, its last 256 KiB), stderr."""
         ended = ctx.process(
             config.argv or _SHELL,
             cwd=_folder(ctx, config.cwd),
@@ -66,7 +67,8 @@ class Command(api.Kind):
             stdin=None if config.stdin is None else config.stdin.encode(),
             log=not config.sensitive,
             keep_bytes=_KEEP_BYTES,
-            raw=config.sensitive,
+            # Outputs that show a secret are sealed whole; stars in their place would be of no use to the next task.
+            raw=True,
         )
         if ended.exit_code not in config.ok:
             raise _failed(config, ended)
@@ -123,7 +125,7 @@ def _from_json(stdout: str) -> Any:
             FailureClass.INVALID,
             f"the output is not JSON: {error}",
             detail="\n".join(stdout.splitlines()[-_TAIL_LINES:]),
-            hint=f"only the last {_KEEP_BYTES >> 20} MiB are kept; write large data to a file"
+            hint=f"only the last {_KEEP_BYTES >> 10} KiB are kept; write large data to a file"
             if cut
             else "print nothing but JSON on standard output, or drop `parse: json`",
         ) from error

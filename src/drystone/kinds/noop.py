@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from drystone.plugin import api
-from drystone.plugin.fields import Duration
+from drystone.plugin.fields import Duration, written
 
 
 class NoopConfig(api.Config):
@@ -29,7 +29,7 @@ class Noop(api.Kind):
     @classmethod
     def is_inline(cls, config: Mapping[str, Any]) -> bool:
         """A sleeping one takes a thread, so that the engine's loop goes on."""
-        return config.get("sleep") is None
+        return written(config, "sleep") is None
 
     def run(self, ctx: api.Context, config: NoopConfig) -> api.Outcome:
         """Waits, and gives the outputs back."""

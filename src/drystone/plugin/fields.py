@@ -8,6 +8,7 @@ schema` prints.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -46,6 +47,15 @@ def parse_env_name(value: Any) -> str:
 def parse_texts(value: Any) -> Any:
     """One text stands for a list of one."""
     return (value,) if isinstance(value, str) else value
+
+
+def written(config: object, key: str) -> Any:
+    """What a plan wrote under a key of a kind's config, which may be an expression; None for nothing.
+
+    For the questions that a kind is asked before anything is evaluated. A config that is one expression may hold anything
+    under any key, and so it is itself the answer.
+    """
+    return config.get(key) if isinstance(config, Mapping) else config
 
 
 Duration = Annotated[

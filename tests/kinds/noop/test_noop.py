@@ -24,3 +24,8 @@ def test_a_sleep_ends_when_the_attempt_does(new_attempt):
     attempt = new_attempt(timeout=timedelta(milliseconds=50))
     with pytest.raises(TemporaryError, match="no end after"):
         noop.run(attempt.ctx, Noop.Config(sleep="10m"))
+
+
+def test_a_config_that_is_nothing_or_one_expression_has_answers_too():
+    assert Noop.is_inline(None)
+    assert not Noop.is_inline(object())

@@ -361,3 +361,9 @@ def test_what_may_be_repeated_is_known_before_it_runs():
 def test_a_config_that_cannot_work_is_refused(config):
     with pytest.raises(ValidationError):
         Ssh.Config.model_validate({"hosts": ["web1"], **config})
+
+
+def test_questions_about_an_expression_are_answered_with_care():
+    assert Ssh.changes_things(object())
+    assert not Ssh.is_idempotent(object())
+    assert not Ssh.changes_things(None)

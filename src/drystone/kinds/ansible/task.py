@@ -25,6 +25,7 @@ from drystone.kinds.ansible.argv import Files, playbook_argv, playbook_env
 from drystone.kinds.ansible.config import AnsibleConfig
 from drystone.kinds.ansible.parse import Progress, Tally
 from drystone.plugin import api
+from drystone.plugin.fields import written
 
 GRACE = timedelta(seconds=20)
 """How long Ansible may take to end after a cancel: it ends its own workers first, which takes it a few seconds."""
@@ -43,7 +44,7 @@ class Ansible(api.Kind):
     @classmethod
     def changes_things(cls, config: Mapping[str, Any]) -> bool:
         """A check only tells."""
-        return config.get("check") is not True
+        return written(config, "check") is not True
 
     def run(self, ctx: api.Context, config: AnsibleConfig) -> api.Outcome:
         """Runs the playbook once. A check changes nothing, whatever it tells that it would change."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from drystone.plugin import api
-from drystone.plugin.fields import Duration, Text, Texts
+from drystone.plugin.fields import Duration, Text, Texts, written
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """They change nothing (RFC 9110 §9.2.1)."""
@@ -137,9 +137,10 @@ class HttpConfig(api.Config):
         return self.method or ("POST" if self.has_json or self.data is not None else "GET")
 
 
-def method_of(config: Mapping[str, Any]) -> str | None:
+def method_of(config: object) -> str | None:
     """The method of a config as the plan has it, or None when only the run will tell."""
-    method = config.get("method")
+    method = written(config, "method")
     if method is None:
-        return "POST" if "json" in config or config.get("data") is not None else "GET"
+        has_body = isinstance(config, Mapping) and ("json" in config or config.get("data") is not None)
+        return "POST" if has_body else "GET"
     return method.upper() if isinstance(method, str) else None

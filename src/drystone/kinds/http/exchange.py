@@ -11,7 +11,7 @@ from drystone.errors import AttemptError, FailureClass, PermanentError, Temporar
 from drystone.kinds.http.answers import Answer
 from drystone.kinds.http.config import SAFE_METHODS, HttpConfig
 
-BODY_LIMIT_BYTES = 1 << 20
+BODY_LIMIT_BYTES = 1 << 19
 """What is kept of a body: outputs go into the store, which is no place for files."""
 
 

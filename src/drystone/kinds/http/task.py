@@ -21,6 +21,7 @@ from drystone.kinds.http import answers
 from drystone.kinds.http.answers import Answer, Progress
 from drystone.kinds.http.config import REPEATABLE_METHODS, SAFE_METHODS, HttpConfig, Job, method_of
 from drystone.plugin import api
+from drystone.plugin.fields import written
 
 if TYPE_CHECKING:
     import httpx
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 
 class Http(api.Kind):
-    """Outputs status, headers (names in lower case, no cookies) and body (parsed when it is JSON, at most 1 MiB)."""
+    """Outputs status, headers (names in lower case, no cookies) and body (parsed when it is JSON, at most 512 KiB)."""
 
     name: ClassVar[str] = "http"
     Config = HttpConfig
@@ -47,7 +48,7 @@ class Http(api.Kind):
     @classmethod
     def is_idempotent(cls, config: Mapping[str, Any]) -> bool:
         """As RFC 9110 says of the method, or as the plan says of the server."""
-        return method_of(config) in REPEATABLE_METHODS or config.get("idempotent") is True
+        return method_of(config) in REPEATABLE_METHODS or written(config, "idempotent") is True
 
     def run(self, ctx: api.Context, config: HttpConfig) -> api.Outcome:
         """One request; with `async`, also the wait for what it started."""

@@ -29,8 +29,6 @@ from drystone.errors import AttemptError, FailureClass, PermanentError, Temporar
 from drystone.plugin import api
 from drystone.plugin.files import sync_folder
 
-KEEP_CHARACTERS = 1 << 18
-"""What is kept of each stream of each host, from its end: outputs go into the store."""
 _PID = "drystone-pid-"
 _SHELL = f"""exec /bin/sh -ec 'echo "{_PID}$$"; eval "$(cat)"'"""
 _NEW_FILE_MODE = 0o644
@@ -49,13 +47,14 @@ class Ended:
 
 
 class Session:
-    """One host. `name` stands before each of its lines in the log."""
+    """One host. `name` stands before each of its lines in the log, unless `quiet`; `keep` characters of a stream are kept."""
 
-    def __init__(self, ctx: api.Context, name: str, client: paramiko.SSHClient, *, quiet: bool) -> None:
+    def __init__(self, ctx: api.Context, name: str, client: paramiko.SSHClient, *, quiet: bool, keep: int) -> None:
         self._ctx = ctx
         self._name = name
         self._client = client
         self._quiet = quiet
+        self._keep = keep
         self._sftp: paramiko.SFTPClient | None = None
 
     def close(self) -> None:
@@ -79,7 +78,7 @@ class Session:
 
     def _follow(self, channel: paramiko.Channel, timeout: timedelta | None) -> Ended:
         deadline = None if timeout is None else monotonic() + timeout.total_seconds()
-        out, err = _Stream(self._tell), _Stream(self._tell)
+        out, err = _Stream(self._tell, self._keep), _Stream(self._tell, self._keep)
         while True:
             moved = _pump(channel.recv_ready, channel.recv, out) | _pump(channel.recv_stderr_ready, channel.recv_stderr, err)
             if moved:
@@ -215,8 +214,9 @@ class Session:
 class _Stream:
     """Cuts bytes into lines of text, tells each, and keeps the end. The line with the process id is taken out."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], keep: int) -> None:
         self._tell = tell
+        self._keep = keep
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._open = ""
         self.kept = ""
@@ -239,7 +239,7 @@ class _Stream:
             self.pid, self.kept = int(line.removeprefix(_PID)), ""
             return
         self._tell(line.removesuffix("\r"))
-        self.kept = (self.kept + line + "\n")[-KEEP_CHARACTERS:]
+        self.kept = (self.kept + line + "\n")[-self._keep :]
 
 
 def _pump(is_ready: Callable[[], bool], receive: Callable[[int], bytes], stream: _Stream) -> bool:

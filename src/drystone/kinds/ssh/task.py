@@ -22,6 +22,7 @@ from drystone.core import durations
 from drystone.errors import AttemptError, FailureClass, PermanentError, TemporaryError
 from drystone.kinds.ssh.config import Command, Download, SshConfig, Upload
 from drystone.plugin import api
+from drystone.plugin.fields import written
 from drystone.plugin.files import inside, refused_write
 from drystone.plugin.hosts import Host
 from drystone.plugin.templating import render
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _BETWEEN_TRIES = timedelta(milliseconds=500)
 _TAIL_LINES = 20
+_KEEP_CHARACTERS = 1 << 18
+"""Of each stream of all hosts together, from its end: outputs go into the store, which is no place for files."""
 _AWAY = frozenset({FailureClass.UNREACHABLE, FailureClass.TIMEOUT})
 
 
@@ -45,12 +48,12 @@ class Ssh(api.Kind):
     @classmethod
     def changes_things(cls, config: Mapping[str, Any]) -> bool:
         """To wait and to fetch changes nothing."""
-        return any(config.get(key) for key in ("upload", "run", "script"))
+        return any(written(config, key) for key in ("upload", "run", "script"))
 
     @classmethod
     def is_idempotent(cls, config: Mapping[str, Any]) -> bool:
         """Files may be put there again; of commands only the author of the plan knows."""
-        return config.get("idempotent") is True or not any(config.get(key) for key in ("run", "script"))
+        return written(config, "idempotent") is True or not any(written(config, key) for key in ("run", "script"))
 
     def run(self, ctx: api.Context, config: SshConfig) -> api.Outcome:
         """Works on all hosts, at most `max_parallel` at once."""
@@ -124,7 +127,8 @@ def _on_host(ctx: api.Context, config: SshConfig, work: _Work, host: Host) -> di
     # paramiko takes a quarter of a second to import, which runs without ssh do not pay.
     from drystone.kinds.ssh.session import Session
 
-    session = Session(ctx, host.name, _connect(ctx, config, work, host), quiet=config.sensitive)
+    client = _connect(ctx, config, work, host)
+    session = Session(ctx, host.name, client, quiet=config.sensitive, keep=_KEEP_CHARACTERS // len(config.hosts))
     try:
         for item in config.upload:
             _upload(ctx, config, session, host, item, work.files[item.src])
