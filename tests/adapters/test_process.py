@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -218,6 +219,25 @@ def test_folder_that_cannot_be_entered_is_named(run: Runner, tmp_path: Path) -> 
 
 def test_arguments_that_are_too_long_are_refused(run: Runner) -> None:
     assert "too long" in refused(run, "echo", "x" * 5_000_000).message
+
+
+def test_relative_folder_is_relative_to_where_drystone_is(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run("pwd", "-P", cwd=Path("deep"))
+    assert run.stdout == [str((tmp_path / "deep").resolve())]
+
+
+def test_lack_of_processes_or_files_is_temporary(tmp_path: Path) -> None:
+    spec = ProcessSpec(argv=["true"], cwd=tmp_path, environ={"PATH": PATH})
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(TemporaryError, match="no process can be started: too many open files") as caught:
+            SupervisedProcess().run(spec, lambda *_: None, lambda: False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (caught.value.failure_class, caught.value.changed) == ("crashed", False)
 
 
 @pytest.mark.parametrize("argv", [(), ("echo", "a\0b")])

@@ -48,9 +48,7 @@ class SupervisedProcess:
 
     def run(self, spec: ProcessSpec, on_line: LineSink, cancelled: Callable[[], bool]) -> ProcessEnd:
         """Runs to the end; `ports.Process.run` says how."""
-        if spec.record is not None:
-            spec.record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _Child(self._python, spec, on_line) as child:
+        with self._child(spec, on_line) as child:
             with self._guard:
                 self._running.add(child)
             try:
@@ -63,6 +61,22 @@ class SupervisedProcess:
             finally:
                 with self._guard:
                     self._running.discard(child)
+
+    def _child(self, spec: ProcessSpec, on_line: LineSink) -> _Child:
+        try:
+            if spec.record is not None:
+                spec.record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _not_started(spec, "record", error.errno or errno.EIO) from error
+        try:
+            return _Child(self._python, spec, on_line)
+        except OSError as error:
+            raise TemporaryError(
+                FailureClass.CRASHED,
+                f"no process can be started: {os.strerror(error.errno or errno.EIO).lower()}",
+                changed=False,
+                hint="are there too many processes or open files? see ulimit -a",
+            ) from error
 
     def end_now(self) -> None:
         """Ends all children of all threads at once, without grace: the second Ctrl-C. Their `run` returns as cancelled."""
@@ -96,11 +110,12 @@ class _Child:
         self._start = time.monotonic()
         self._said = b""
         self._over = False
-        self._closing = contextlib.ExitStack()
         self._guard = threading.Lock()
-        control_out, self._control = os.pipe()
-        self._status, status_in = os.pipe()
+        ends: list[int] = []
         try:
+            ends += os.pipe()
+            ends += os.pipe()
+            control_out, self._control, self._status, status_in = ends
             self._supervisor = subprocess.Popen(
                 [python, "-I", "-S", supervise.__file__, str(control_out), str(status_in), str(os.getpid())],
                 stdin=subprocess.DEVNULL if spec.stdin is None else subprocess.PIPE,
@@ -112,12 +127,11 @@ class _Child:
                 start_new_session=True,
             )
         except BaseException:
-            os.close(self._control)
-            os.close(self._status)
+            for end in ends:
+                os.close(end)
             raise
-        finally:
-            os.close(control_out)
-            os.close(status_in)
+        os.close(control_out)
+        os.close(status_in)
         self._selector = selectors.DefaultSelector()
         self._lines = {name: _Lines(name, on_line) for name in ("stdout", "stderr")}
         self._stdin = memoryview(spec.stdin or b"")
@@ -180,7 +194,7 @@ class _Child:
         spec = self.spec
         environ = [f"{name}={value}" for name, value in spec.environ.items() if name != "DRYSTONE_KEEP"]
         record = "" if spec.record is None else os.path.abspath(spec.record)
-        fields = [str(spec.grace.total_seconds()), record, str(spec.cwd), str(len(spec.argv)), *spec.argv, *environ]
+        fields = [str(spec.grace.total_seconds()), record, os.path.abspath(spec.cwd), str(len(spec.argv)), *spec.argv, *environ]
         if not spec.argv or any("\0" in field for field in fields):
             self._over = True
             raise _not_started(spec, "exec", errno.EINVAL)

@@ -32,6 +32,7 @@ class Redactor:
         self._known: set[str] = set()
         self._forms: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
+        self._is_stale = False
 
     def add(self, value: Any) -> None:
         """From now on every text in this JSON value is a secret."""
@@ -41,16 +42,23 @@ class Redactor:
             if fresh:
                 self._known |= fresh
                 self._forms.update(form for text in fresh for form in _forms(text))
-                self._pattern = _pattern(self._forms)
+                self._is_stale = True
 
     def text(self, text: str) -> str:
         """The text without secrets; where several fit, the longest goes."""
-        pattern = self._pattern
+        pattern = self._current()
         return text if pattern is None else pattern.sub(MASK, text)
 
     def data(self, data: Any) -> Any:
         """JSON data, each text in it, keys too, without secrets."""
-        return data if self._pattern is None else self._cleaned(data)
+        return data if self._current() is None else self._cleaned(data)
+
+    def _current(self) -> re.Pattern[str] | None:
+        if self._is_stale:
+            with self._guard:
+                self._pattern = re.compile(_alternation(sorted(self._forms), depth=2))
+                self._is_stale = False
+        return self._pattern
 
     def _cleaned(self, data: Any) -> Any:
         match data:
@@ -106,10 +114,11 @@ def _in_base64(data: bytes) -> Iterator[str]:
             yield piece.replace("+", "-").replace("/", "_")
 
 
-def _pattern(forms: set[str]) -> re.Pattern[str]:
-    """One alternation. Forms with the same beginning stand together, so that a place where nothing fits is left after two characters."""
+def _alternation(forms: list[str], depth: int) -> str:
+    """All forms, sorted, as one expression; by their first `depth` characters, so that most places are left after one look."""
+    if not depth:
+        return "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
     branches = []
-    for start, group in groupby(sorted(forms), key=lambda form: form[:2]):
-        rests = sorted((form[2:] for form in group), key=len, reverse=True)
-        branches.append(f"{re.escape(start)}(?:{'|'.join(map(re.escape, rests))})")
-    return re.compile("|".join(branches))
+    for first, group in groupby(forms, key=lambda form: form[0]):
+        branches.append(f"{re.escape(first)}(?:{_alternation([form[1:] for form in group], depth - 1)})")
+    return "|".join(branches)
