@@ -129,7 +129,7 @@ def test_a_change_without_an_undo_is_a_warning(mistakes, graph_of):
         ("{{ input.n }}", '"input" is not defined | did you mean "inputs"?'),
         ("{{ each.key }}", '"each.key" cannot be used here | "each" is there only in a task with "for_each"'),
         ("{{ result.changed }}", '"result.changed" cannot be used here | "result" is there only in an undo'),
-        ("{{ run.nme }}", '"run" has no "nme" | there is id, plan, started_at'),
+        ("{{ run.nme }}", '"run" has no "nme" | there is error, id, plan, started_at, status'),
         ("{{ environment.nam }}", '"environment" has no "nam" | did you mean "name"?'),
         ("{{ task.tokn }}", '"task" has no "tokn" | did you mean "token"?'),
         ("{{ tasks.web.outputs.stauts }}", 'a task of kind "http" has no output "stauts" | did you mean "status"?'),
@@ -362,3 +362,35 @@ def test_a_diagnostic_prints_with_its_line(mistakes, kinds):
         "    |                           ^^^^^^^^^^^^",
         '  did you mean "network"?',
     ]]  # fmt: skip
+
+
+LATE = """
+tasks:
+  a: {noop: {}}
+finally:
+  report: {noop: {outputs: {seen: "{{ tasks.a.outputs }}", how: "{{ run.status }}"}}}
+  mail: {needs: [report], noop: {}}
+"""
+
+
+def test_what_stands_under_finally_comes_last_and_reads_every_task_without_an_edge(graph_of):
+    graph = graph_of(LATE)
+    assert graph.waves == (("a",), ("report",), ("mail",))
+    assert graph.nodes["report"].needs == ()
+    assert [name for name, node in graph.nodes.items() if node.task.closing] == ["report", "mail"]
+
+
+@pytest.mark.parametrize(
+    ("change", "summary"),
+    [
+        (("needs: [report]", "needs: [a]"), 'task "mail" need not name "a"'),
+        (("a: {noop: {}}", "a: {needs: [mail], noop: {}}"), 'task "a" waits for "mail", which comes only when all else is over'),
+        (("a: {noop: {}}", "mail: {noop: {}}"), 'there are two tasks "mail"'),
+        (("mail: {", "mail: {pivot: true, "), '"pivot" means nothing under "finally"'),
+        (("a: {noop: {}}", "a: {noop: {}, poll: {every: 1s}}"), 'the poll of task "a" needs "until"'),
+        (("a: {noop: {}}", "a: {noop: {}, poll: {until: true}}"), '"until" of the poll of task "a" must be an expression'),
+        (("a: {noop: {}}", "a: {noop: {}, remedy: {nope: {}}}"), 'unknown key "nope" in the remedy of task "a"'),
+    ],
+)
+def test_mistakes_around_finally_poll_and_remedy_are_told(change, summary, mistakes):
+    assert any(summary in line for line in mistakes(LATE.replace(*change)))

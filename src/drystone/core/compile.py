@@ -95,6 +95,8 @@ def load_kinds(draft: Draft) -> None:
 def _bodies(plan: Plan) -> Iterator[Body]:
     for task in plan.tasks.values():
         yield task.body
+        if task.remedy is not None:
+            yield task.remedy
         if task.undo.body is not None:
             yield task.undo.body
 
@@ -117,24 +119,44 @@ def check_needs(draft: Draft) -> None:
             draft.uncertain.add(name)
         for need, where in zip(task.needs, task.needs_where, strict=True):
             if need in draft.plan.tasks:
-                edges[need] = Edge(where)
+                if _in_step(draft, name, need, where):
+                    edges[need] = Edge(where)
             else:
                 draft.uncertain.add(name)
                 summary = f'task "{name}" needs "{need}", which the plan does not define'
                 draft.diagnostics.error(summary, where, hint=draft.diagnostics.near(need, draft.plan.tasks), length=len(need))
 
 
+def _in_step(draft: Draft, name: str, other: str, where: Where) -> bool:
+    """Whether the other task belongs before this one: all under `finally` comes after all that is not, and need not say so."""
+    closing, before = draft.plan.tasks[name].closing, draft.plan.tasks[other].closing
+    if closing and not before:
+        hint = 'what stands under "finally" comes after every other task'
+        draft.diagnostics.error(f'task "{name}" need not name "{other}"', where, hint=hint, length=len(other))
+    elif before and not closing:
+        summary = f'task "{name}" waits for "{other}", which comes only when all else is over'
+        draft.diagnostics.error(summary, where, length=len(other))
+    return closing == before
+
+
 def infer_edges(draft: Draft) -> None:
-    """What a task reads comes before it: its config, its condition, what it fans out over."""
-    for name, task in draft.plan.tasks.items():
+    """What a task reads comes before it: its config, its conditions, its remedy, what it fans out over."""
+    tasks = draft.plan.tasks
+    for name, task in tasks.items():
         items = task.for_each.items if task.for_each is not None else None
-        for value in (task.body.config, task.when, items):
-            for need, look in references.tasks_in(value, draft.plan.tasks).items():
-                draft.needs[name].setdefault(need, Edge(look[0].where, look))
+        until = task.poll.until if task.poll is not None else None
+        remedy = task.remedy.config if task.remedy is not None else None
+        for value in (task.body.config, task.when, items, until, remedy):
+            for need, look in references.tasks_in(value, tasks).items():
+                if task.closing and not tasks[need].closing:
+                    continue
+                if need in draft.needs[name] or (tasks[need].closing and not _in_step(draft, name, need, references.place_of(look))):
+                    continue
+                draft.needs[name][need] = Edge(look[0].where, look)
 
 
 def sort_tasks(draft: Draft) -> None:
-    """Topological order, ties by name, and the wave of each task."""
+    """Topological order, ties by name, and the wave of each task; what stands under `finally` comes last."""
     draft.dependants = {name: [] for name in draft.plan.tasks}
     for name, edges in draft.needs.items():
         for need in edges:
@@ -153,6 +175,15 @@ def sort_tasks(draft: Draft) -> None:
                     reached.append(dependant)
         ready = sorted(reached)
         wave += 1
+    _put_closing_last(draft)
+
+
+def _put_closing_last(draft: Draft) -> None:
+    closing = {name for name in draft.order if draft.plan.tasks[name].closing}
+    if closing:
+        behind = 1 + max((wave for name, wave in draft.wave.items() if name not in closing), default=-1)
+        draft.order.sort(key=closing.__contains__)
+        draft.wave.update({name: draft.wave[name] + behind for name in closing})
 
 
 def find_cycles(draft: Draft) -> None:
@@ -278,6 +309,7 @@ def resolve_undo(draft: Draft) -> None:
         draft.tasks[name] = replace(
             task,
             body=replace(task.body, node=None),
+            remedy=None if task.remedy is None else replace(task.remedy, node=None),
             undo=_resolved(task, info, draft.diagnostics),
             undo_when=task.undo_when or info.undo_when,
         )
@@ -285,6 +317,8 @@ def resolve_undo(draft: Draft) -> None:
 
 def _resolved(task: Task, info: KindInfo, diagnostics: Diagnostics) -> Undo:
     undo = task.undo
+    if task.closing:
+        return replace(undo, mode=UndoMode.NONE)
     match undo.mode:
         case UndoMode.UNSAID if info.has_undo:
             return replace(undo, mode=UndoMode.AUTO)

@@ -27,7 +27,7 @@ def to_text(graph: Graph) -> str:
     lines += ["", _back_title(plan.on_failure)]
     lines += _aligned([row for index, wave in enumerate(undo_waves(graph), 1) for row in _undo_rows(graph, index, wave)])
     for mode, title in ((UndoMode.IRREVERSIBLE, "cannot be undone"), (UndoMode.NONE, "nothing to undo")):
-        names = sorted(name for name, node in graph.nodes.items() if node.task.undo.mode is mode)
+        names = sorted(name for name, node in graph.nodes.items() if node.task.undo.mode is mode and not node.task.closing)
         if names:
             lines.append(f"  {title}: {', '.join(names)}")
     return "\n".join(lines) + "\n"
@@ -46,7 +46,7 @@ def _wave_rows(graph: Graph, index: int, wave: Sequence[str]) -> list[tuple[str,
 def _traits(node: Node) -> list[str]:
     """What else decides whether, how often and how long a task runs."""
     task = node.task
-    traits = []
+    traits = ["when all else is over"] if task.closing else []
     if task.for_each is not None:
         traits.append(f"for each of {_shown(task.for_each.items)}")
     if task.when is not None:
@@ -57,6 +57,10 @@ def _traits(node: Node) -> list[str]:
         traits.append(f"up to {task.retry.attempts} attempts")
     if task.timeout is not None:
         traits.append(f"at most {duration_text(task.timeout)}")
+    if task.poll is not None:
+        traits.append(f"until {_shown(task.poll.until)}")
+    if task.pivot:
+        traits.append("no way back once it has succeeded")
     if task.allow_failure:
         traits.append("may fail")
     return traits

@@ -91,12 +91,18 @@ class Fanout:
     where: Where | None = None
 
 
+POLL_EVERY = timedelta(seconds=10)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Poll:
-    """Repeat an attempt's work until a condition over its `result` is true; what may pass by itself counts as not yet."""
+    """Repeat an attempt's work until a condition over its `result` is true; what may pass by itself counts as not yet.
+
+    `timeout` None means that only the attempt's own limit ends it.
+    """
 
     until: Value
-    every: timedelta = timedelta(seconds=10)
+    every: timedelta = POLL_EVERY
     timeout: timedelta | None = None
 
 

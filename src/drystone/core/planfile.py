@@ -18,11 +18,13 @@ from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.fields import Fields, unknown_key
 from drystone.core.nodes import Node, describe, inside, place, to_data
 from drystone.core.plan import (
+    POLL_EVERY,
     Body,
     Fanout,
     Input,
     OnFailure,
     Plan,
+    Poll,
     RunIf,
     Task,
     Undo,
@@ -37,19 +39,23 @@ __all__ = ["NOT_BUILT", "PLAN_KEYS", "TASK_KEYS", "Node", "to_plan"]
 
 VERSION = 1
 PLAN_KEYS = (
-    "drystone", "name", "description", "inputs", "environment", "timeout", "on_failure", "defaults", "tasks", "outputs",
+    "drystone", "name", "description", "inputs", "environment", "timeout", "on_failure", "defaults", "tasks", "finally",
+    "outputs",
 )  # fmt: skip
 FANOUT_KEYS = ("max_parallel", "max_failures", "max_items")
 TASK_KEYS = (
-    "description", "needs", "when", "run_if", "for_each", *FANOUT_KEYS, "retry", "timeout", "undo", "undo_when", "allow_failure",
-    "priority", "labels",
+    "description", "needs", "when", "run_if", "for_each", *FANOUT_KEYS, "retry", "timeout", "poll", "remedy", "undo", "undo_when",
+    "pivot", "allow_failure", "priority", "labels",
 )  # fmt: skip
 RETRY_KEYS = ("attempts", "delay", "backoff", "max_delay", "jitter", "on")
 UNDO_KEYS = ("retry", "timeout")
+POLL_KEYS = ("until", "every", "timeout")
+NOT_UNDER_FINALLY = ("undo", "undo_when", "pivot", "allow_failure")
+"""Task keys that mean nothing where nothing is undone and no failure counts."""
 
 NOT_BUILT = frozenset({
-    ("plan", "finally"), ("plan", "concurrency"), ("plan", "notify"), ("plan", "triggers"),
-    ("task", "poll"), ("task", "pool"), ("task", "remedy"), ("task", "pivot"),
+    ("plan", "concurrency"), ("plan", "notify"), ("plan", "triggers"),
+    ("task", "pool"),
     ("task", "approval"), ("task", "wait"), ("task", "plan"),
     ("undo", "restore"), ("on_failure", "ask"),
 })  # fmt: skip
@@ -91,7 +97,7 @@ def to_plan(node: Node, kinds: Collection[str], diagnostics: Diagnostics) -> Pla
         environment=_environment(fields),
         timeout=fields.duration("timeout", None),
         on_failure=_on_failure(fields),
-        tasks=_tasks(fields, kinds, defaults),
+        tasks=_all_tasks(fields, kinds, defaults),
         outputs=_outputs(fields),
     )
 
@@ -228,15 +234,38 @@ def _check_schema(fields: Fields, schema: Mapping[str, object]) -> bool:
 # ---- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def _tasks(fields: Fields, kinds: Collection[str], defaults: _Defaults) -> dict[str, Task]:
-    node = fields.get("tasks")
-    if node is None:
+def _all_tasks(fields: Fields, kinds: Collection[str], defaults: _Defaults) -> dict[str, Task]:
+    """Those under `tasks`, then those under `finally`: no two have the same name."""
+    if fields.get("tasks") is None:
         fields.diagnostics.error('"tasks" is missing: what the plan does', fields.node.where)
+    tasks = _tasks(fields, "tasks", kinds, defaults)
+    for name, task in _tasks(fields, "finally", kinds, defaults).items():
+        if name in tasks:
+            hint = f"the other is at {tasks[name].where}"
+            fields.diagnostics.error(f'there are two tasks "{name}"', task.where, hint=hint, length=len(name))
+        else:
+            tasks[name] = replace(task, closing=True)
+    return tasks
+
+
+def _tasks(fields: Fields, key: str, kinds: Collection[str], defaults: _Defaults) -> dict[str, Task]:
+    node = fields.get(key)
+    if node is None:
         return {}
-    given = Fields(node, '"tasks"', fields.diagnostics)
+    given = Fields(node, f'"{key}"', fields.diagnostics)
     if not given.entries and isinstance(node.value, Mapping):
-        fields.diagnostics.error("the plan has no tasks", node.where)
+        fields.diagnostics.error("the plan has no tasks" if key == "tasks" else f'there is nothing under "{key}"', node.where)
+    if key == "finally":
+        for _, child in given.entries.values():
+            _check_closing(child, fields.diagnostics)
     return {name: _task(name, given, kinds, defaults) for name in given.entries}
+
+
+def _check_closing(node: Node, diagnostics: Diagnostics) -> None:
+    for key in NOT_UNDER_FINALLY:
+        if isinstance(node.value, Mapping) and key in node.value:
+            hint = "what stands there is never undone, and its failure does not change how the run ended"
+            diagnostics.error(f'"{key}" means nothing under "finally"', node.value[key][0], hint=hint, length=len(key))
 
 
 def _task(name: str, tasks: Fields, kinds: Collection[str], defaults: _Defaults) -> Task:
@@ -260,8 +289,11 @@ def _task(name: str, tasks: Fields, kinds: Collection[str], defaults: _Defaults)
         for_each=_fanout(fields),
         retry=_retry(fields, defaults.retry),
         timeout=fields.duration("timeout", defaults.timeout),
+        poll=_poll(fields),
+        remedy=_remedy(fields, kinds),
         undo=_undo(fields, kinds),
         undo_when=fields.choice("undo_when", UndoWhen, UndoWhen.SUCCEEDED) if "undo_when" in fields else None,
+        pivot=fields.flag("pivot", False),
         allow_failure=fields.flag("allow_failure", False),
         priority=fields.integer("priority", 0),
         labels=_labels(fields),
@@ -389,6 +421,32 @@ def _retry(fields: Fields, base: RetryPolicy, *, partial: bool = False) -> Retry
         jitter=given.flag("jitter", base.jitter),
         on=_failure_classes(given, base),
     )
+
+
+def _poll(fields: Fields) -> Poll | None:
+    node = fields.get("poll")
+    if node is None:
+        return None
+    given = Fields(node, f"the poll of {fields.what}", fields.diagnostics)
+    given.check_keys(POLL_KEYS)
+    until = given.get("until")
+    value: Value = values.UNKNOWN
+    if until is None:
+        hint = 'such as until: "{{ result.status == 200 }}"'
+        fields.diagnostics.error(f'the poll of {fields.what} needs "until"', node.where, hint=hint)
+    else:
+        value = values.compile_value(_stripped(until), fields.diagnostics)
+        if not isinstance(value, values.Template | values.Unknown):
+            given.refuse("until", "an expression")
+    every = given.duration("every", POLL_EVERY)
+    return Poll(until=value, every=every or POLL_EVERY, timeout=given.duration("timeout", None))
+
+
+def _remedy(fields: Fields, kinds: Collection[str]) -> Body | None:
+    node = fields.get("remedy")
+    if node is None:
+        return None
+    return _body(Fields(node, f"the remedy of {fields.what}", fields.diagnostics), kinds, ())
 
 
 def _failure_classes(fields: Fields, base: RetryPolicy) -> frozenset[FailureClass] | None:

@@ -18,7 +18,7 @@ from drystone.core.values import Reference, Template, templates
 ATTRIBUTES: Mapping[str, Collection[str]] = {
     "tasks": ("outputs", "result", "status"),
     "each": ("key", "value"),
-    "run": ("id", "plan", "started_at"),
+    "run": ("id", "plan", "started_at", "status", "error"),
     "environment": ("name",),
     "task": ("id", "token", "attempt"),
 }
@@ -30,7 +30,7 @@ IN_CONFIG = (*IN_RUN, "secrets", "task")
 IN_UNDO = (*IN_CONFIG, "result")
 _WHY_NOT = {
     "each": '"each" is there only in a task with "for_each"',
-    "result": '"result" is there only in an undo',
+    "result": '"result" is there only in an undo, and in the until of a poll',
     "secrets": "secrets can be used only in what a task is given, its config",
 }
 FEW = 20
@@ -55,6 +55,10 @@ class Checker:
             self.value(task.when, (*IN_RUN, *each))
         if task.for_each is not None:
             self.value(task.for_each.items, IN_RUN)
+        if task.poll is not None:
+            self.value(task.poll.until, (*IN_RUN, "result", *each))
+        if task.remedy is not None:
+            self.value(task.remedy.config, (*IN_CONFIG, *each))
         if task.undo.body is not None:
             self.value(task.undo.body.config, (*IN_UNDO, *each))
 

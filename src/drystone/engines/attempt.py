@@ -6,6 +6,7 @@ whatever a kind does, the answer is an `Ended`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,13 +17,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from drystone.core import values
-from drystone.core.plan import Body, UndoMode
+from drystone.core import durations, values
+from drystone.core.plan import Body, Poll, UndoMode
 from drystone.core.run import Failure, Instance, Run, scope_of
 from drystone.engines.context import AttemptContext, Control
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
-from drystone.errors import AttemptError, DrystoneError, FailureClass, PermanentError
+from drystone.errors import AttemptError, DrystoneError, FailureClass, PermanentError, TemporaryError
 from drystone.plugin.api import Config, Kind, Outcome
 from drystone.plugin.registry import Registry
 from drystone.ports import Process
@@ -33,7 +34,11 @@ MAX_OUTPUTS_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """An attempt to be made. `after_loss` is True when the attempt before it was lost: the kind looks at the world first."""
+    """An attempt to be made.
+
+    after_loss:    the attempt before it was lost: the kind looks at the world first.
+    after_failure: the attempt before it failed: the task's remedy comes first.
+    """
 
     run: Run
     instance: str
@@ -41,6 +46,7 @@ class Job:
     token: str
     undo: bool
     after_loss: bool
+    after_failure: bool
     project: Path
 
 
@@ -67,6 +73,9 @@ class Performer:
 
     def is_inline(self, run: Run, id_: str, *, undo: bool) -> bool:
         """True when the attempt never blocks, so that no thread is needed for it."""
+        task = run.task_of(run.instances[id_])
+        if not undo and (task.poll is not None or task.remedy is not None):
+            return False
         body = _body(run, run.instances[id_], undo=undo)
         try:
             return self._registry.get(body.kind).is_inline(body.config)
@@ -103,14 +112,26 @@ class Performer:
     def _attempt(self, job: Job, vault: Vault, ctx: AttemptContext) -> Ended:
         instance = job.run.instances[job.instance]
         body = _body(job.run, instance, undo=job.undo)
+        task = job.run.task_of(instance)
+        scope = _scope(job, instance, vault)
         kind = self._registry.get(body.kind)
-        config = _config(kind, body, _scope(job, instance, vault))
+        config = _config(kind, body, scope)
         ctx.control.check()
-        auto = job.undo and instance.undo.mode is UndoMode.AUTO
         if job.after_loss and (recover := getattr(kind, "recover", None)) is not None:
             recover(ctx, config)
-        outcome = getattr(kind, "undo")(ctx, config) if auto else kind.run(ctx, config)  # noqa: B009
+        if job.undo:
+            auto = instance.undo.mode is UndoMode.AUTO
+            outcome = getattr(kind, "undo")(ctx, config) if auto else kind.run(ctx, config)  # noqa: B009
+        else:
+            if job.after_failure and task.remedy is not None:
+                self._remedy(task.remedy, scope, ctx)
+            outcome = kind.run(ctx, config) if task.poll is None else polled(kind, config, task.poll, scope, ctx)
         return _ended_well(outcome, kind, vault, ctx)
+
+    def _remedy(self, body: Body, scope: Mapping[str, Any], ctx: AttemptContext) -> None:
+        ctx.emit(f"remedy: {body.kind}")
+        kind = self._registry.get(body.kind)
+        kind.run(ctx, _config(kind, body, scope))
 
     def _context(
         self, job: Job, vault: Vault, control: Control, on_progress: Callable[[str, Mapping[str, Any]], None]
@@ -158,10 +179,35 @@ def _body(run: Run, instance: Instance, *, undo: bool) -> Body:
 def _scope(job: Job, instance: Instance, vault: Vault) -> dict[str, Any]:
     """What the expressions see, with real secrets: only this attempt, in memory, has them."""
     run = job.run
-    names = {*run.graph.nodes[instance.task].needs, *((instance.task,) if job.undo else ())}
+    node = run.graph.nodes[instance.task]
+    # A task under `finally` may look at every other, without an edge.
+    names = run.views.keys() if node.task.closing else {*node.needs, *((instance.task,) if job.undo else ())}
     tasks = {name: vault.reveal_view(run.views[name]) for name in names if name in run.views}
     inputs = vault.reveal(run.inputs)
     return scope_of(run, instance, inputs=inputs, tasks=tasks, secrets=vault.names(), attempt=job.attempt)
+
+
+def polled(kind: Kind, config: Config, poll: Poll, scope: Mapping[str, Any], ctx: AttemptContext) -> Outcome:
+    """Does the kind's work again and again until the condition is true; what may pass by itself counts as not yet.
+
+    Raises TemporaryError(timeout) when the poll's time is up, with the last reason.
+    """
+    limit = Control(ctx.control.clock, poll.timeout)
+    for number in itertools.count(1):
+        reason = "the condition is not true yet"
+        try:
+            outcome = kind.run(ctx, config)
+            result = {"changed": outcome.changed, **outcome.result, **(outcome.outputs if isinstance(outcome.outputs, Mapping) else {})}
+            if values.condition(poll.until, {**scope, "result": result}):
+                return outcome
+        except TemporaryError as error:
+            ctx.check()
+            reason = error.message
+        if poll.timeout is not None and (limit.remaining or timedelta()) <= poll.every:
+            raise TemporaryError(FailureClass.TIMEOUT, f"not there after {durations.to_text(poll.timeout)}: {reason}")
+        ctx.emit(f"try {number}: {reason}; the next in {durations.to_text(poll.every)}")
+        ctx.wait(poll.every)
+    raise AssertionError("count never ends")
 
 
 def _config(kind: Kind, body: Body, scope: Mapping[str, Any]) -> Config:

@@ -22,7 +22,7 @@ class Control:
     """The engine's end of an attempt: tells it to end, and knows how much time it has."""
 
     def __init__(self, clock: Clock, timeout: timedelta | None) -> None:
-        self._clock = clock
+        self.clock = clock
         self._told = threading.Event()
         self._deadline = None if timeout is None else clock.monotonic() + timeout.total_seconds()
         self.timeout = timeout
@@ -44,7 +44,7 @@ class Control:
         """Time left, never negative; None without a limit."""
         if self._deadline is None:
             return None
-        return timedelta(seconds=max(0.0, self._deadline - self._clock.monotonic()))
+        return timedelta(seconds=max(0.0, self._deadline - self.clock.monotonic()))
 
     @property
     def should_end(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drystone.core.plan import OnFailure, RunIf, UndoMode, UndoWhen
-from drystone.core.planfile import PLAN_KEYS, TASK_KEYS, UNDO_KEYS, VERSION
+from drystone.core.planfile import NOT_UNDER_FINALLY, PLAN_KEYS, TASK_KEYS, UNDO_KEYS, VERSION
 from drystone.core.retry import Backoff
 from drystone.errors import FailureClass, PluginError
 from drystone.plugin.registry import Registry
@@ -29,6 +29,8 @@ def plan_schema(registry: Registry) -> Schema:
     definitions: Schema = {"expression": EXPRESSION, "duration": DURATION, "retry": _retry()}
     kinds = {name: _kind(registry, name, definitions) for name in registry.names()}
     definitions["task"] = _one_kind(_task(), kinds)
+    definitions["closing"] = _one_kind({key: value for key, value in _task().items() if key not in NOT_UNDER_FINALLY}, kinds)
+    definitions["remedy"] = _one_kind({}, kinds)
     definitions["undo"] = _one_kind(_undo(), kinds)
     properties = _plan()
     assert properties.keys() == set(PLAN_KEYS)
@@ -69,6 +71,12 @@ def _plan() -> Schema:
             "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]{0,62}$"},
             "additionalProperties": {"$ref": "#/$defs/task"},
         },
+        "finally": {
+            "description": "tasks that come when all else is over, however it ended",
+            "type": "object",
+            "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]{0,62}$"},
+            "additionalProperties": {"$ref": "#/$defs/closing"},
+        },
         "outputs": {"type": "object", "description": "what the run gives out"},
     }
 
@@ -88,11 +96,24 @@ def _task() -> Schema:
         "max_items": {"type": "integer", "minimum": 1, "description": "more items than these are an error"},
         "retry": {"$ref": "#/$defs/retry"},
         "timeout": _duration("of one attempt"),
+        "poll": {
+            "description": "repeat it until a condition over its result is true",
+            "type": "object",
+            "required": ["until"],
+            "properties": {
+                "until": {"$ref": "#/$defs/expression"},
+                "every": _duration("from one try to the next"),
+                "timeout": _duration("after which it has failed"),
+            },
+            "additionalProperties": False,
+        },
+        "remedy": {"description": "done after a failed attempt, before the next one", "$ref": "#/$defs/remedy"},
         "undo": {
             "description": "how it is taken back",
             "anyOf": [_words(UndoMode, "", hidden=(UndoMode.UNSAID, UndoMode.BODY)), {"$ref": "#/$defs/undo"}],
         },
         "undo_when": _words(UndoWhen, "from when on it has something to undo"),
+        "pivot": {"type": "boolean", "description": "once it has succeeded, nothing of the run is undone"},
         "allow_failure": {"type": "boolean", "description": "its failure does not fail the run"},
         "priority": {"type": "integer", "description": "higher starts first, among equally urgent ones"},
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},

@@ -26,7 +26,14 @@ def scope_of(
         "inputs": run.inputs if inputs is None else inputs,
         "tasks": run.views if tasks is None else tasks,
         "secrets": values.SecretNames() if secrets is None else secrets,
-        "run": {"id": run.id, "plan": run.graph.plan.name, "started_at": run.started_at and run.started_at.isoformat()},
+        "run": {
+            "id": run.id,
+            "plan": run.graph.plan.name,
+            "started_at": run.started_at and run.started_at.isoformat(),
+            # How it ends is known to the tasks under `finally`.
+            "status": (run.closing or {}).get("status", run.status.value),
+            "error": run.error,
+        },
         "environment": {"name": run.environment},
     }
     if instance is not None:

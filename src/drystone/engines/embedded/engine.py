@@ -266,7 +266,8 @@ class EmbeddedEngine:
             attempt=command.attempt,
             token=command.token,
             undo=undo,
-            after_loss=_follows_loss(run.instances[id_], undo=undo),
+            after_loss=_follows(AttemptStatus.LOST, run.instances[id_], undo=undo),
+            after_failure=_follows(AttemptStatus.FAILED, run.instances[id_], undo=undo),
             project=driven.project,
         )
 
@@ -423,9 +424,10 @@ def _created(record: RunRecord) -> Event:
     return Event(type=EventType.RUN_CREATED, at=record.created_at, run=record.id, data=data)
 
 
-def _follows_loss(instance: Instance, *, undo: bool) -> bool:
+def _follows(end: AttemptStatus, instance: Instance, *, undo: bool) -> bool:
+    """Whether the attempt before the last ended so."""
     attempts = instance.undo.attempts if undo else instance.attempts
-    return len(attempts) > 1 and attempts[-2].status is AttemptStatus.LOST
+    return len(attempts) > 1 and attempts[-2].status is end
 
 
 def _batch(driven: _Driven) -> Batch:
