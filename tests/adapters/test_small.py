@@ -45,25 +45,6 @@ def test_jitter_is_a_share() -> None:
     assert all(0 <= SystemIds().jitter() < 1 for _ in range(100))
 
 
-def test_atomic_write_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("much longer than what follows")
-    files.write_atomic(path, "ü")
-    assert path.read_bytes() == "ü".encode()
-    assert path.stat().st_mode & 0o777 == 0o600
-    files.write_atomic(path, b"\0", mode=0o644)
-    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"\0", 0o644)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "folder"
-    path.mkdir()
-    with pytest.raises(OSError):
-        files.write_atomic(path, b"x")
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_of_writers_that_race_to_create_a_file_all_get_the_same_answer(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = set(pool.map(lambda number: files.create_once(tmp_path / "file", b"%d" % number), range(8)))
@@ -74,4 +55,5 @@ def test_of_writers_that_race_to_create_a_file_all_get_the_same_answer(tmp_path:
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(mode=0o755)], ids=["new", "open"])
 def test_private_folder_is_for_its_owner_only(tmp_path: Path, make: Callable[[Path], object]) -> None:
     make(tmp_path / "a")
-    assert files.private_folder(tmp_path / "a").stat().st_mode & 0o777 == 0o700
+    files.private_folder(tmp_path / "a")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
