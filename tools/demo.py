@@ -81,7 +81,8 @@ UNDOABLE = {"succeeded", "failed", "cancelled", "compensation_failed"}
 
 def run(inputs: dict[str, str]) -> int:
     """The environment plan with these inputs, live."""
-    return call("run", "environment", "--yes", *(f"-i={name}={value}" for name, value in inputs.items()))
+    given = [word for name, value in inputs.items() for word in ("-i", f"{name}={value}")]
+    return call("run", "environment", "--yes", *given)
 
 
 def call(*arguments: str) -> int:
