@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,3 +46,10 @@ class Layout:
         # An environment's name cannot start with "@", so that the two never meet.
         owner = folder_of(environment) if environment else "@none"
         return self.home / "environments" / owner / folder_of(plan) / folder_of(instance)
+
+    def prune(self, environment: str, plan: str) -> None:
+        """Takes away what is empty of an environment, which must be locked: nothing is left of one that was undone."""
+        of_plan = self.state(environment, plan, "x").parent
+        for folder in (*of_plan.glob("*"), of_plan, of_plan.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()

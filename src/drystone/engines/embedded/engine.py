@@ -288,6 +288,7 @@ class EmbeddedEngine:
         self._ended[run.id] = run
         del self._driven[run.id]
         if run.environment is not None:
+            self._layout.prune(run.environment, run.graph.plan.name)
             self._journal.unlock(run.environment, run.id)
         self._journal.release(driven.lease)
         self._layout.cancel_request(run.id).unlink(missing_ok=True)
