@@ -8,7 +8,7 @@ from drystone.plugin.fields import Duration, Env, Mode, Text, Texts, written
 
 
 class Sample(Config):
-    wait: Duration = timedelta()
+    wait: Duration = Field(default="0s", validate_default=True)
     mode: Mode = 0
     text: Text = ""
     texts: Texts = ()
@@ -44,7 +44,9 @@ def test_what_has_no_such_meaning_is_refused(fields):
 
 
 def test_every_field_has_a_schema():
-    assert set(Sample.model_json_schema()["properties"]) == {"wait", "mode", "text", "texts", "env"}
+    properties = Sample.model_json_schema()["properties"]
+    assert set(properties) == {"wait", "mode", "text", "texts", "env"}
+    assert properties["wait"]["default"] == "0s"
 
 
 def test_what_a_plan_wrote_is_found_in_any_config():

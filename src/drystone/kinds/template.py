@@ -12,6 +12,7 @@ lost.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -199,6 +200,9 @@ def _forget(folder: Path) -> None:
     for path in (folder / "record.json", folder / "content"):
         path.unlink(missing_ok=True)
     folder.rmdir()
+    with contextlib.suppress(OSError):
+        # Of use only while it holds the way back of some run.
+        folder.parent.rmdir()
 
 
 def _drop_oldest(parent: Path) -> None:

@@ -58,6 +58,7 @@ def written(config: object, key: str) -> Any:
     return config.get(key) if isinstance(config, Mapping) else config
 
 
+# A default is given as it is written ("30s", with `validate_default`), so that it fits the schema that shows it.
 Duration = Annotated[
     timedelta,
     BeforeValidator(lambda value: value if isinstance(value, timedelta) else durations.parse(value)),
@@ -69,9 +70,5 @@ Mode = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^(0o?)?[0-7]{3,4}$", "description": 'octal digits, such as "0640"'}),
 ]
 Text = Annotated[str, BeforeValidator(parse_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
-Texts = Annotated[
-    tuple[Text, ...],
-    BeforeValidator(parse_texts),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(parse_texts, json_schema_input_type=Text | list[Text])]
 Env = dict[Annotated[str, BeforeValidator(parse_env_name), WithJsonSchema({"type": "string"})], Text]

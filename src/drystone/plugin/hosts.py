@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from drystone.plugin.api import Config
 from drystone.plugin.fields import Text, Texts
@@ -161,10 +161,5 @@ def _check_group(group: Any) -> None:
         raise ValueError(f'"{group}" is no name for a group; use letters, digits and "_", but not all or ungrouped')
 
 
-def _schema() -> dict[str, Any]:
-    host = {"anyOf": [{"type": "string"}, Host.model_json_schema()]}
-    some = {"anyOf": [*host["anyOf"], {"type": "array", "items": host}]}
-    return {"anyOf": [*some["anyOf"], {"type": "object", "additionalProperties": some}]}
-
-
-Hosts = Annotated[tuple[Host, ...], BeforeValidator(parse_hosts), WithJsonSchema(_schema())]
+_Some = str | Host | list[str | Host]
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(parse_hosts, json_schema_input_type=_Some | dict[str, _Some])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from drystone.plugin import api
 from drystone.plugin.fields import Env, Text, Texts
@@ -14,16 +14,16 @@ from drystone.plugin.hosts import Hosts
 class Become(api.Config):
     """How to become another user on the hosts. The password reaches Ansible as a variable, never as an argument."""
 
-    user: Text | None = None
-    method: Text | None = None
-    password: Text | None = None
+    user: Text | None = Field(default=None, description="whom to become; root unless given")
+    method: Text | None = Field(default=None, description="`sudo` unless given")
+    password: Text | None = Field(default=None, description="what the method asks for")
 
 
 class Vault(api.Config):
     """What opens vault-encrypted files and variables: exactly one of `password` and `password_file`."""
 
     id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$", description="the vault id that it belongs to")
-    password: Text | None = None
+    password: Text | None = Field(default=None, description="the password itself")
     password_file: str | None = Field(default=None, description="a file with the password, or a program that prints it")
 
     @model_validator(mode="after")
@@ -37,11 +37,7 @@ def _parse_vaults(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-Vaults = Annotated[
-    tuple[Vault, ...],
-    BeforeValidator(_parse_vaults),
-    WithJsonSchema({"anyOf": [Vault.model_json_schema(), {"type": "array", "items": Vault.model_json_schema()}]}),
-]
+Vaults = Annotated[tuple[Vault, ...], BeforeValidator(_parse_vaults, json_schema_input_type=Vault | list[Vault])]
 
 
 class AnsibleConfig(api.Config):
@@ -61,7 +57,7 @@ class AnsibleConfig(api.Config):
     vault: Vaults = Field(default=(), description="what opens encrypted files")
     collections: Texts = Field(default=(), description="folders with collections, searched first")
     env: Env = Field(default_factory=dict, description="environment variables for Ansible")
-    verbosity: int = Field(default=0, ge=0, le=5)
+    verbosity: int = Field(default=0, ge=0, le=5, description="how much Ansible tells in the log")
 
     @model_validator(mode="after")
     def _one_inventory(self) -> Self:

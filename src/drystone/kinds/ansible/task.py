@@ -214,6 +214,8 @@ def _scratch(ctx: api.Context) -> Iterator[Path]:
         yield path
     finally:
         _sweep(note)
+        with contextlib.suppress(OSError):
+            notes.rmdir()
 
 
 def _sweep(note: Path) -> None:

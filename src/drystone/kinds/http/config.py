@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from drystone.plugin import api
 from drystone.plugin.fields import Duration, Text, Texts, written
@@ -31,16 +30,7 @@ def _status_range(item: Any) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
-Statuses = Annotated[
-    tuple[tuple[int, int], ...],
-    BeforeValidator(parse_statuses),
-    WithJsonSchema(
-        {
-            "type": "array",
-            "items": {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[1-5]\\d\\d([-–][1-5]\\d\\d)?$"}]},
-        }
-    ),
-]
+Statuses = Annotated[tuple[tuple[int, int], ...], BeforeValidator(parse_statuses, json_schema_input_type=int | str | list[int | str])]
 Place = Annotated[str, Field(pattern=r"^(header:[A-Za-z0-9-]+|body:[^\s]+)$")]
 """Where something stands in an answer: `header:Location`, or `body:job.id` (keys and indexes with dots between)."""
 
@@ -48,15 +38,15 @@ Place = Annotated[str, Field(pattern=r"^(header:[A-Za-z0-9-]+|body:[^\s]+)$")]
 class Basic(api.Config):
     """User name and password."""
 
-    user: Text
-    password: Text
+    user: Text = Field(description="user name")
+    password: Text = Field(description="password")
 
 
 class Auth(api.Config):
     """One of the two. The values do not show in logs."""
 
-    basic: Basic | None = None
-    bearer: Text | None = None
+    basic: Basic | None = Field(default=None, description="user name and password")
+    bearer: Text | None = Field(default=None, description="a token")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -68,8 +58,8 @@ class Auth(api.Config):
 class Cancel(api.Config):
     """The request that ends a job which nobody waits for any more; `{handle}` stands for the job's handle."""
 
-    method: str = "DELETE"
-    url: str = "{handle}"
+    method: Literal["DELETE", "POST", "PUT", "PATCH"] = Field(default="DELETE", description="how to ask for it")
+    url: str = Field(default="{handle}", description="where; relative to the first request's URL")
 
 
 class Job(api.Config):
@@ -81,9 +71,9 @@ class Job(api.Config):
     pending: Texts = Field(default=(), description="states of a job that is not done; every unknown one unless given")
     success: Texts = Field(default=(), description="states of a job that is done")
     failure: Texts = Field(default=(), description="states of a job that failed")
-    every: Duration = Field(default=timedelta(seconds=5), description="between two requests; Retry-After may ask for more")
-    max_every: Duration = Field(default=timedelta(minutes=1), description="the longest Retry-After that is honoured")
-    timeout: Duration = Field(default=timedelta(hours=1), description="from the first answer to the end of the job")
+    every: Duration = Field(default="5s", validate_default=True, description="between two requests; Retry-After may ask for more")
+    max_every: Duration = Field(default="1m", validate_default=True, description="the longest Retry-After that is honoured")
+    timeout: Duration = Field(default="1h", validate_default=True, description="from the first answer to the end of the job")
     cancel: Cancel | None = Field(default=None, description="sent when the attempt is cancelled or its time is up")
 
     @model_validator(mode="after")
@@ -98,18 +88,18 @@ class Job(api.Config):
 class HttpConfig(api.Config):
     """At most one of `json` and `data`."""
 
-    url: str = Field(pattern=r"^https?://")
+    url: str = Field(pattern=r"^https?://", description="what to ask")
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] | None = Field(
         default=None, description="GET, or POST when there is a body, unless given"
     )
-    headers: dict[str, Text] = Field(default_factory=dict)
+    headers: dict[str, Text] = Field(default_factory=dict, description="sent with every request")
     params: dict[str, Text] = Field(default_factory=dict, description="added to the URL's query")
     json_body: Any = Field(default=None, alias="json", description="a body that is sent as JSON")
     data: str | dict[str, Text] | None = Field(default=None, description="a body as it is, or the fields of a form")
-    auth: Auth | None = None
-    ok: Statuses = Field(default=((200, 299),), description="statuses that are a success")
-    timeout: Duration = Field(default=timedelta(seconds=30), description="of one request")
-    follow_redirects: bool = True
+    auth: Auth | None = Field(default=None, description="who asks")
+    ok: Statuses = Field(default=("200-299",), validate_default=True, description="statuses that are a success")
+    timeout: Duration = Field(default="30s", validate_default=True, description="of one request")
+    follow_redirects: bool = Field(default=True, description="go on where the server points to")
     verify: bool | str = Field(default=True, description="false, or a file of certificates to trust")
     idempotent: bool = Field(default=False, description="the server knows Idempotency-Key, so a repeat does no harm")
     sensitive: bool = Field(default=False, description="the answer is secret: headers and body are sealed")

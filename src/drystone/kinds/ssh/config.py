@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from drystone.plugin import api
 from drystone.plugin.fields import Duration, Env, Mode, Text
@@ -19,7 +18,7 @@ class Upload(api.Config):
     src: str = Field(min_length=1, description="a file of the project")
     dest: str = Field(min_length=1, description="where to put it on the host; a folder when it ends with a slash")
     mode: Mode | None = Field(default=None, description='octal digits; an existing file keeps its own, a new one gets "0644"')
-    template: bool = False
+    template: bool = Field(default=False, description="`src` is a template, rendered for each host")
 
     @property
     def target(self) -> str:
@@ -33,7 +32,7 @@ class Upload(api.Config):
 class Command(api.Config):
     """A command for the host's /bin/sh."""
 
-    command: str = Field(min_length=1)
+    command: str = Field(min_length=1, description="what /bin/sh -e runs")
     ok: tuple[int, ...] = Field(default=(0,), description="exit codes that are a success")
     env: Env = Field(default_factory=dict, description="environment variables, added to the config's")
     timeout: Duration | None = Field(default=None, description="then it is ended, with all that it started")
@@ -53,28 +52,26 @@ def _parse_commands(value: Any) -> Any:
     return tuple({"command": item} if isinstance(item, str) else item for item in items)
 
 
-_ONE = {"anyOf": [{"type": "string"}, Command.model_json_schema()]}
 Commands = Annotated[
     tuple[Command, ...],
-    BeforeValidator(_parse_commands),
-    WithJsonSchema({"anyOf": [*_ONE["anyOf"], {"type": "array", "items": _ONE}]}),
+    BeforeValidator(_parse_commands, json_schema_input_type=str | Command | list[str | Command]),
 ]
 
 
 class SshConfig(api.Config):
     """On each host: wait, upload, run or script, download. A host that fails at one of them does not go on."""
 
-    hosts: Hosts
+    hosts: Hosts = Field(description="the hosts to work on")
     wait: Duration | None = Field(default=None, description="how long to try to log in; one try unless given")
-    upload: tuple[Upload, ...] = ()
+    upload: tuple[Upload, ...] = Field(default=(), description="files to put there")
     run: Commands = Field(default=(), description="commands, one after the other; the first that fails ends it")
     script: str | None = Field(default=None, description="a file of the project, run on the hosts by what its #! line names")
     args: tuple[Text, ...] = Field(default=(), description="arguments of the script")
-    download: tuple[Download, ...] = ()
+    download: tuple[Download, ...] = Field(default=(), description="files to fetch in the end")
     env: Env = Field(default_factory=dict, description="environment variables of commands and script")
     vars: dict[str, Any] = Field(default_factory=dict, description="what uploaded templates may use, besides `host` and `run`")
     timeout: Duration | None = Field(default=None, description="of each command and of the script")
-    connect_timeout: Duration = Field(default=timedelta(seconds=10), description="of one try to connect")
+    connect_timeout: Duration = Field(default="10s", validate_default=True, description="of one try to connect")
     max_parallel: int = Field(default=20, ge=1, le=200, description="hosts at once")
     idempotent: bool = Field(default=False, description="commands and script may simply be run again")
     sensitive: bool = Field(default=False, description="what commands print is secret: sealed in the store, not logged")
