@@ -89,7 +89,8 @@ def _forms(text: str) -> Iterator[str]:
     for part in {text, text.strip(), *_lines(text)}:
         if len(part) >= SHORTEST:
             yield part
-            yield from (quote(part, safe=""), quote(part), quote_plus(part))
+            # What came through the environment may not be UTF-8.
+            yield from (each(part, safe=safe, errors="surrogatepass") for each, safe in ((quote, ""), (quote, "/"), (quote_plus, "")))
             yield from (json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1], repr(part)[1:-1])
             # The two ways to put a single quote between single quotes.
             yield from (part.replace("'", "'\"'\"'"), part.replace("'", "'\\''"))

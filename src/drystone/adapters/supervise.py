@@ -6,7 +6,7 @@ session of its own. It becomes the reaper of everything below it, starts the chi
     control pipe   in: what to start; later `e` (end gracefully; the second one means at once) or `k` (end at once)
     its end        drystone is gone, kill -9 included: end gracefully, reading what the child still says
     SIGTERM        end gracefully, from a later drystone that found the record     SIGUSR1  end at once
-    status pipe    out: `s PID` started, `f STAGE ERRNO` could not start, `x STATUS` ended (wait status), all on a line of their own
+    status pipe    out: `s PID` about to start, `f STAGE ERRNO` could not, `x STATUS` ended (wait status), all on a line of their own
 
 To end gracefully is one SIGINT to the child's process group, as Ctrl-C in a terminal, never a second one (two make Terraform lose
 its state), then the grace, then SIGKILL to every descendant, whatever session it has made for itself, until none is left. A child that
@@ -368,6 +368,7 @@ def supervise(control: int, status: int, parent: int) -> None:
 def _begin(supervisor: Supervisor, gate: int, trouble: int) -> None:
     # Only now, with the record in place, is it safe to look whether drystone lives: one that comes later finds the record.
     supervisor.listen(0)
+    supervisor.tell(f"s {supervisor.child}")
     if not supervisor.alone:
         os.write(gate, b"g")
     os.close(gate)
@@ -375,8 +376,6 @@ def _begin(supervisor: Supervisor, gate: int, trouble: int) -> None:
     os.close(trouble)
     if reason:
         supervisor.tell("f " + reason.decode())
-    else:
-        supervisor.tell(f"s {supervisor.child}")
     supervisor.watch()
 
 
