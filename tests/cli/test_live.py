@@ -243,6 +243,8 @@ def test_a_run_whose_process_was_killed_can_be_cancelled_by_anybody(gated: Path)
     wait_for(in_flight(gated))
     process.kill()
     process.communicate()
+    locked_out = subprocess.run([*DRYSTONE, "run", "gated"], capture_output=True, text=True, check=False)
+    assert locked_out.returncode == 6 and "its process is gone: drystone resume" in locked_out.stderr
     done = subprocess.run([*DRYSTONE, "cancel"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert show()["status"] == "compensated"

@@ -54,12 +54,14 @@ def lease_lost(run: str, owner: str | None) -> LockedError:
     return LockedError(f"run {run} was {by}", owner=owner or "", hint=f"nothing was written; look at it: drystone show {run}")
 
 
-def environment_held(lock: LockInfo) -> LockedError:
-    """Another run works on the environment."""
+def environment_held(lock: LockInfo, is_alive: Callable[[str], bool | None]) -> LockedError:
+    """Another run works on the environment, or did so when its process died."""
+    wait = f"wait for it, or look at it: drystone show {lock.run}"
+    gone = f"its process is gone: drystone resume {lock.run} goes on with it, drystone cancel {lock.run} ends it"
     return LockedError(
         f'environment "{lock.environment}" is held by run {lock.run} ({lock.reason}) of {lock.owner} since {_short(lock.since)}',
         owner=lock.owner,
-        hint=f"wait for it, or look at it: drystone show {lock.run}",
+        hint=gone if is_alive(lock.owner) is False else wait,
     )
 
 

@@ -160,7 +160,7 @@ class MemoryJournal:
     def _lock(self, info: LockInfo) -> None:
         held = self._locks.get(info.environment)
         if held is not None and held.run != info.run:
-            raise answers.environment_held(held)
+            raise answers.environment_held(held, self._is_alive)
         self._locks[info.environment] = info if held is None else replace(info, since=held.since)
 
     def unlock(self, environment: str, run: str) -> None:

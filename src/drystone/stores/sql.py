@@ -231,7 +231,7 @@ class SqlJournal:
     def _lock(self, connection: Connection, info: LockInfo) -> None:
         if connection.execute(self._queries["lock"], rows.from_lock(info)).rowcount == 0:
             held = [rows.to_lock(row) for row in connection.execute(self._queries["locks"]).fetchall()]
-            raise answers.environment_held(next(lock for lock in held if lock.environment == info.environment))
+            raise answers.environment_held(next(lock for lock in held if lock.environment == info.environment), self._is_alive)
 
     def unlock(self, environment: str, run: str) -> None:
         """Harmless when it is not held by that run."""
