@@ -163,6 +163,12 @@ def test_inputs_come_from_a_file_the_environment_and_the_command_line(
     assert "times = 3" in capfd.readouterr().out
 
 
+def test_an_input_may_follow_its_option_after_an_equals_sign(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write(project, "inputs", INPUTS)
+    assert run(["run", "inputs", "-i=who=a=b", "-i=times=1"]) == 0
+    assert "who = a=b" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("text", ["who", "=x", "times=many", "unknown=1"])
 def test_an_input_that_does_not_fit_is_refused(project: Path, text: str) -> None:
     write(project, "inputs", INPUTS)

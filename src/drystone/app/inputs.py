@@ -45,7 +45,9 @@ def missing(plan: Plan, values: Mapping[str, Any]) -> list[Input]:
     return [item for item in plan.inputs.values() if item.required and item.name not in values]
 
 
-def _pairs(pairs: Sequence[str]) -> dict[str, str]:
+def _pairs(given: Sequence[str]) -> dict[str, str]:
+    # Many programs take "-i=vms=3", so people write it: the command line hands on "=vms=3".
+    pairs = [pair.removeprefix("=") for pair in given]
     wrong = [pair for pair in pairs if "=" not in pair or pair.startswith("=")]
     if wrong:
         # Only the name side is told: what was meant as a value may be a secret.
