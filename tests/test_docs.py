@@ -48,7 +48,7 @@ def test_plans_on_a_page_compile(page: Path, tmp_path: Path):
     files = [tmp_path / f"{number}.yaml" for number in range(len(plans))]
     for file, text in zip(files, plans, strict=True):
         file.write_text(text)
-    validate = [Path(sys.executable).with_name("drystone"), "validate", *files]
+    validate = [Path(sys.executable).with_name("drystone"), "validate", "--strict", *files]
     result = subprocess.run(validate, cwd=ROOT, capture_output=True, text=True, check=False) if files else None
     assert result is None or result.returncode == 0, result.stderr
 

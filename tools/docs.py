@@ -8,13 +8,17 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields
+from datetime import timedelta
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from drystone.core import states
+from drystone import settings
+from drystone.core import durations, states
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -81,17 +85,17 @@ def commands() -> str:
     """The help of every command, under a heading for each."""
     from drystone.cli.main import app
 
-    return "\n\n".join(command_help(("drystone",), typer.main.get_command(app)))
+    return "\n\n".join(command_help("drystone", typer.main.get_command(app), parent=None))
 
 
-def command_help(path: tuple[str, ...], command: Any) -> Iterator[str]:
-    """A heading and the help text of a command, then those of its subcommands."""
-    context = command.context_class(command, info_name=" ".join(path), terminal_width=HELP_WIDTH)
-    context.max_content_width = HELP_WIDTH
+def command_help(name: str, command: Any, *, parent: Any) -> Iterator[str]:
+    """A heading and the help text of a command, then those of its subcommands in the order in which its help lists them."""
+    widths = {"terminal_width": HELP_WIDTH, "max_content_width": HELP_WIDTH}
+    context = command.context_class(command, info_name=name, parent=parent, **(command.context_settings | widths))
     help_text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
-    yield f"## `{' '.join(path)}`\n\n```text\n{help_text}\n```"
-    for name, child in sorted(getattr(command, "commands", {}).items()):
-        yield from command_help((*path, name), child)
+    yield f"## `{context.command_path}`\n\n```text\n{help_text}\n```"
+    for child in getattr(command, "commands", {}).values():
+        yield from command_help(child.name, child, parent=context)
 
 
 def kind_config(name: str) -> str:
@@ -100,9 +104,18 @@ def kind_config(name: str) -> str:
     schema = point.load().Config.model_json_schema()
     tables = [config_table(schema)]
     for title, nested in sorted(schema.get("$defs", {}).items()):
-        if "properties" in nested:
-            tables.append(f"A *{spoken(title)}* is a map:\n\n{config_table(nested)}")
+        # Hosts have a section of their own: two kinds take them.
+        if "properties" in nested and title != "Host":
+            article = "An" if spoken(title)[0] in "aeiou" else "A"
+            tables.append(f"{article} *{spoken(title)}* is a map:\n\n{config_table(nested)}")
     return "\n\n".join(tables)
+
+
+def host() -> str:
+    """The keys of a host."""
+    from drystone.plugin.hosts import Host
+
+    return config_table(Host.model_json_schema())
 
 
 def config_table(schema: Mapping[str, Any]) -> str:
@@ -122,6 +135,8 @@ def described(field: Mapping[str, Any]) -> str:
 def type_of(schema: Mapping[str, Any]) -> str:
     """A JSON Schema in two or three words."""
     match schema:
+        case {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Host"}, *_, {"type": "object"}]}:
+            return "[hosts](#hosts)"
         case {"$ref": str(ref)}:
             return f"*{spoken(ref.rsplit('/', 1)[-1])}*"
         case {"enum": list(values)}:
@@ -134,6 +149,8 @@ def type_of(schema: Mapping[str, Any]) -> str:
             return f"list of {plural(type_of(items))}"
         case {"type": "object", "additionalProperties": Mapping() as items} if type_of(items) != "anything":
             return f"map to {type_of(items)}"
+        case {"type": ["string", "number"]}:
+            return "duration"
         case {"type": ["string", *_]}:
             # A number or a truth value is taken as the text that it is written as.
             return "text"
@@ -149,7 +166,58 @@ def plural(words: str) -> str:
 
 def shown_default(value: Any) -> str:
     """A default as a plan would write it."""
-    return "" if value in (None, [], {}, "") else f"`{json.dumps(value)}`"
+    match value:
+        case None | [] | {} | "":
+            return ""
+        case [[int(first), int(last)]]:
+            return f"`[{first}-{last}]`"
+        case str() if value.startswith("PT"):
+            return f"`{value.removeprefix('PT').lower()}`"
+        case str():
+            return f"`{value}`"
+    return f"`{json.dumps(value)}`"
+
+
+def all_settings() -> str:
+    """A table for each section of drystone.toml, from the docstrings under the fields."""
+    return "\n\n".join(
+        f"### `[{name}]`\n\n{settings_table(section, lambda key, name=name: f'`{settings.variable(name, key)}`')}"
+        for name, section in settings.SECTIONS.items()
+        if name != "secrets"
+    )
+
+
+def secret_source() -> str:
+    """The keys of one source of secrets; no environment variable sets them."""
+    return settings_table(settings.SecretSource, lambda _: "")
+
+
+def settings_table(section: Any, variable: Callable[[str], str]) -> str:
+    """One row a setting."""
+    docs = dict(fields_of(ROOT / "src/drystone/settings.py", section.__name__))
+    has_variables = any(variable(field.name) for field in fields(section))
+    rows = [
+        (f"`{field.name}`", shown_setting(field.default), *([variable(field.name)] if has_variables else []), docs[field.name])
+        for field in fields(section)
+    ]
+    heads = ("key", "default", *(["variable"] if has_variables else []), "meaning")
+    return "\n".join(["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)])
+
+
+def fields_of(module: Path, name: str) -> Iterator[tuple[str, str]]:
+    """Name and docstring of each field of a dataclass."""
+    body = next(node.body for node in ast.parse(module.read_text()).body if getattr(node, "name", None) == name)
+    for here, after in pairwise(body):
+        match here, after:
+            case ast.AnnAssign(target=ast.Name(id=field)), ast.Expr(value=ast.Constant(value=str(doc))):
+                yield field, " ".join(doc.split())
+
+
+def shown_setting(value: Any) -> str:
+    """A default as drystone.toml would have it."""
+    if value is MISSING:
+        return "required"
+    return f"`{json.dumps(durations.to_text(value) if isinstance(value, timedelta) else value)}`"
 
 
 def spoken(title: str) -> str:
@@ -172,6 +240,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "task-states": task_states,
     "event-types": event_types,
     "commands": commands,
+    "host": host,
+    "settings": all_settings,
+    "secret-source": secret_source,
 }
 
 if __name__ == "__main__":
