@@ -283,7 +283,8 @@ def test_logs_come_with_their_task_before_each_line(project: Path, capfd: pytest
     capfd.readouterr()
     assert run(["logs", "last", "broken"]) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[:2] == ["broken | looking", "broken | the schema is newer"]
+    assert lines[0].startswith("broken | $ ")
+    assert lines[1:3] == ["broken | looking", "broken | the schema is newer"]
     assert run(["logs", "last", "brokn"]) == 1
     assert 'did you mean "broken"?' in capfd.readouterr().err
 

@@ -8,6 +8,7 @@ and standard input may hold secrets; so may `shell`, whose text never shows in t
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -60,6 +61,9 @@ class Command(api.Kind):
 
     def run(self, ctx: api.Context, config: CommandConfig) -> api.Outcome:
         """Outputs exit, stdout (parsed, its last 256 KiB), stderr."""
+        if not config.sensitive:
+            for line in [shlex.join(config.argv)] if config.shell is None else config.shell.splitlines():
+                ctx.log(f"$ {line}")
         ended = ctx.process(
             config.argv or _SHELL,
             cwd=_folder(ctx, config.cwd),
