@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from drystone.errors import FailureClass, PermanentError
+from drystone.plugin.api import Context
 
 _CHUNK_BYTES = 1 << 20
 
@@ -60,6 +61,15 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def user_path(ctx: Context, path: str) -> Path:
+    """A file that belongs to a user rather than to the project: `~/` is their home, all else is as `ctx.path` has it.
+
+    Raises PermanentError(invalid) when it does not exist.
+    """
+    home = ctx.environ.get("HOME", "")
+    return ctx.path(f"{home}/{path[2:]}" if path.startswith("~/") and home else path)
 
 
 def inside(folder: Path, relative: str) -> Path:

@@ -105,3 +105,12 @@ def test_arguments_and_whole_results_do_not_leave_the_worker():
         }
     )  # fmt: skip
     assert seen["data"] == {"host": "web1", "task": "t", "res": {"changed": True, "stdout": "y" * 4000}}
+
+
+def test_outputs_that_no_store_takes_are_refused_and_long_lines_cut():
+    data = {"artifact_data": {"dump": "x" * (2 << 20)}, "ok": {"web1": 1}}
+    seen = slim({"event": "playbook_on_stats", "stdout": "y" * (5 << 20), "event_data": data})
+    assert len(seen["stdout"]) == 200_000
+    error = tally(seen, end(0)).failure()
+    assert error.failure_class is FailureClass.INVALID
+    assert "more than the store takes" in error.message

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -110,3 +113,31 @@ def test_what_a_lost_attempt_left_is_removed_by_the_next(new_attempt, playbook, 
     run(attempt, playbook=playbook("- debug: {}"), hosts=local)
     assert not lost.exists()
     assert not notes.exists()
+
+
+ALONE = """
+import sys, json
+from pathlib import Path
+from drystone.kinds.ansible.task import Ansible
+sys.path.insert(0, sys.argv[1])
+import conftest
+spec = json.loads(sys.argv[2])
+make = conftest.new_attempt.__wrapped__(Path(spec["tmp"]), Path(spec["project"]))
+Ansible().run(next(make)().ctx, Ansible.Config.model_validate(spec["config"]))
+"""
+
+
+def test_nothing_goes_on_when_drystone_is_killed(playbook, sshd, eventually, tmp_path, project, memory):
+    mark = f"8{os.getpid()}"
+    book = playbook(f"- shell: touch {tmp_path}/began; sleep {mark}")
+    spec = {"tmp": str(tmp_path), "project": str(project), "config": {"playbook": book, "hosts": sshd.host()}}
+    argv = [sys.executable, "-c", ALONE, str(Path(__file__).parents[1]), json.dumps(spec)]
+    drystone = subprocess.Popen(argv, env={**os.environ, "XDG_RUNTIME_DIR": str(memory)})
+    try:
+        eventually(lambda: (tmp_path / "began").exists())
+    finally:
+        drystone.kill()
+        drystone.wait()
+    eventually(lambda: list(memory.iterdir()) == [])
+    eventually(lambda: processes_with(f"sleep {mark}") == [])
+    assert [line for line in processes_with("ansible-playbook") if str(tmp_path) in line] == []

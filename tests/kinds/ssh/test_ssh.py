@@ -256,6 +256,12 @@ def test_the_users_ssh_config_fills_what_the_plan_leaves_open(attempt, sshd, tmp
     assert run(attempt, hosts={"name": "web1", "host_key": sshd.host_key}, run="true").outputs["web1"]["exit"] == 0
 
 
+def test_a_key_may_stand_in_the_users_home(attempt, sshd, tmp_path):
+    (tmp_path / "home").mkdir()
+    sshd.key_file.rename(tmp_path / "home" / "key")
+    assert run(attempt, hosts=sshd.host(key_file="~/key"), run="true").outputs["web1"]["exit"] == 0
+
+
 def test_a_jump_host_is_refused_in_words(attempt, tmp_path):
     (tmp_path / "home" / ".ssh").mkdir(parents=True)
     (tmp_path / "home" / ".ssh" / "config").write_text("Host web1\n  ProxyJump gate\n")

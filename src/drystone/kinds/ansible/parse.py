@@ -49,6 +49,7 @@ class Tally:
     def __init__(self) -> None:
         self.outputs: dict[str, Any] = {}
         self.exit_code: int | None = None
+        self._outputs_size = 0
         self._problems: dict[str, Problem] = {}
         self._stats: Mapping[str, Mapping[str, int]] | None = None
         self._tail: deque[str] = deque(maxlen=_DETAIL_LINES)
@@ -64,6 +65,7 @@ class Tally:
             case "playbook_on_stats":
                 self._stats = data
                 self.outputs = data.get("artifact_data") or {}
+                self._outputs_size = int(data.get("artifact_size") or 0)
             case "playbook_on_task_start" | "playbook_on_handler_task_start":
                 step = _step(data)
                 return Progress(message=step, step=step)
@@ -113,6 +115,12 @@ class Tally:
 
     def failure(self) -> AttemptError | None:
         """The error that this run ends with, or None when Ansible says that all went well."""
+        if self.exit_code == 0 and self._outputs_size:
+            return PermanentError(
+                FailureClass.INVALID,
+                f"the playbook gave outputs of {self._outputs_size:,} bytes, more than the store takes",
+                hint="write them to a file, and give its path with set_stats",
+            )
         if self.exit_code == 0:
             return None
         problems = self._final_problems()

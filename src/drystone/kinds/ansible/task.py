@@ -26,6 +26,7 @@ from drystone.kinds.ansible.config import AnsibleConfig
 from drystone.kinds.ansible.parse import Progress, Tally
 from drystone.plugin import api
 from drystone.plugin.fields import written
+from drystone.plugin.files import user_path
 
 GRACE = timedelta(seconds=20)
 """How long Ansible may take to end after a cancel: it ends its own workers first, which takes it a few seconds."""
@@ -164,7 +165,7 @@ def _files(ctx: api.Context, config: AnsibleConfig, place: _Place) -> tuple[File
             once.append(_write(scratch / f"vault-{number}", f"{vault.password}\n"))
             vaults.append((vault.id, once[-1]))
         elif vault.password_file is not None:
-            vaults.append((vault.id, str(ctx.path(vault.password_file))))
+            vaults.append((vault.id, str(user_path(ctx, vault.password_file))))
     files = Files(playbook=str(place.playbook), variables=variables, inventory=_inventory(ctx, config, scratch), vaults=tuple(vaults))
     return files, once
 
@@ -175,7 +176,7 @@ def _inventory(ctx: api.Context, config: AnsibleConfig, scratch: Path) -> str | 
     if config.hosts is None:
         return None
     pinned = _write(scratch / "known_hosts", inventory.known_hosts(config.hosts))
-    key_files = {host.name: str(ctx.path(host.key_file)) for host in config.hosts if host.key_file is not None}
+    key_files = {host.name: str(user_path(ctx, host.key_file)) for host in config.hosts if host.key_file is not None}
     # It stays until the end: a playbook may read its inventory again.
     return _write(scratch / "inventory.yaml", inventory.to_yaml(inventory.inventory(config.hosts, pinned, key_files)))
 
@@ -230,4 +231,5 @@ def _scratch_root(environ: Mapping[str, str]) -> Path:
     for candidate in (environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm"):
         if 0 < len(candidate) <= _MAX_ROOT_LENGTH and os.path.isdir(candidate) and os.access(candidate, os.W_OK | os.X_OK):
             return Path(candidate)
-    return Path(tempfile.gettempdir())
+    usual = tempfile.gettempdir()
+    return Path(usual if len(usual) <= _MAX_ROOT_LENGTH else "/tmp")

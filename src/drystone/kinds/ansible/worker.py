@@ -27,6 +27,9 @@ _KEPT = frozenset({"changed", "censored", "msg", "stderr", "stdout", "module_std
 _FIELDS = frozenset({"host", "task", "play", "name", "ignore_errors", "artifact_data", "task_action"})
 _COLUMNS = frozenset({"ok", "changed", "failures", "dark", "skipped", "rescued", "ignored"})
 _TEXT_CHARACTERS = 4000
+_SHOWN_CHARACTERS = 200_000
+"""Of what one event shows: a line of output must not grow past what drystone takes as one."""
+_OUTPUTS_CHARACTERS = 1 << 20
 _CLOSE_SECONDS = 8
 # All sessions of one connection are children of one sshd, and leaders of their process groups.
 _END_SESSIONS = """exec /bin/sh -c '
@@ -66,6 +69,8 @@ def main() -> int:
         if interrupted:
             _through(sockets, "-T", "-o", "BatchMode=yes", "-o", "ControlMaster=no", "none", _END_SESSIONS)
         _through(sockets, "-O", "exit", "none")
+        # `task` does the same; but when drystone was killed, this is the last one to know of the folder.
+        shutil.rmtree(spec["scratch"], ignore_errors=True)
     return 0
 
 
@@ -117,7 +122,6 @@ def _run(spec: Spec, out: TextIO) -> None:
 
     runner = Runner(config, event_handler=on_event, status_handler=on_status)
     status, exit_code = runner.run()
-    shutil.rmtree(private, ignore_errors=True)
     _tell(out, {"event": "end", "status": status, "rc": exit_code})
 
 
@@ -137,13 +141,16 @@ def slim(event: dict[str, Any]) -> dict[str, Any]:
     kept = {name: data[name] for name in _FIELDS if data.get(name) is not None}
     if event.get("event") == "playbook_on_stats":
         kept |= {name: data.get(name) or {} for name in _COLUMNS}
+        size = len(json.dumps(kept.get("artifact_data") or {}))
+        if size > _OUTPUTS_CHARACTERS:
+            kept |= {"artifact_data": {}, "artifact_size": size}
     result = data.get("res")
     if isinstance(result, dict):
         kept["res"] = _slim_result(result)
         failed = [item for item in result.get("results") or [] if isinstance(item, dict) and item.get("failed")]
         if failed:
             kept["res"]["failed_item"] = {**_slim_result(failed[0]), "item": _short(failed[0].get("item"))}
-    return {"event": event.get("event"), "stdout": event.get("stdout") or "", "data": kept}
+    return {"event": event.get("event"), "stdout": (event.get("stdout") or "")[-_SHOWN_CHARACTERS:], "data": kept}
 
 
 def _slim_result(result: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from drystone.errors import AttemptError, FailureClass, PermanentError, Temporar
 from drystone.kinds.ssh.config import Command, Download, SshConfig, Upload
 from drystone.plugin import api
 from drystone.plugin.fields import written
-from drystone.plugin.files import inside, refused_write
+from drystone.plugin.files import inside, refused_write, user_path
 from drystone.plugin.hosts import Host
 from drystone.plugin.templating import render
 
@@ -95,7 +95,7 @@ def _prepare(ctx: api.Context, config: SshConfig) -> _Work:
     return _Work(
         commands=commands,
         files={item.src: _content(ctx, item.src) for item in config.upload},
-        key_files={host.name: ctx.path(host.key_file) for host in config.hosts if host.key_file is not None},
+        key_files={host.name: user_path(ctx, host.key_file) for host in config.hosts if host.key_file is not None},
     )
 
 
