@@ -1,6 +1,6 @@
 # Everything a person types in this checkout. POSIX make and sh; tools/setup.sh brings the rest.
 .POSIX:
-.PHONY: help setup demo demo-fail demo-down test check docs lock clean
+.PHONY: help setup demo demo-fail demo-down test check bench docs lock clean
 
 bin = .venv/bin
 
@@ -11,6 +11,7 @@ help:
 	@echo 'make demo-down  take down what both made'
 	@echo 'make test       all tests'
 	@echo 'make check      style, types and layers'
+	@echo 'make bench      how fast it is on this machine; PEERS="taskflow luigi dbos" measures others beside it'
 	@echo 'make docs       bring the generated parts of docs/ up to date'
 	@echo 'make lock       make requirements.lock anew from pyproject.toml'
 	@echo 'make clean      remove .venv and caches; environments and runs stay'
@@ -35,6 +36,9 @@ check: setup
 	$(bin)/ruff check
 	$(bin)/mypy
 	$(bin)/lint-imports
+
+bench: setup
+	$(bin)/python -m benchmarks --peers $(PEERS)
 
 docs: setup
 	$(bin)/python tools/docs.py

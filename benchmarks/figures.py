@@ -1,0 +1,96 @@
+"""A measured figure: samples of drystone, samples of what the machine can do at best, and the budget between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One row of the table.
+
+    unit:    of all numbers: `tasks/s`, `s` or `MB`.
+    budget:  of DESIGN §10; None when there is none.
+    samples: one number for each repetition.
+    limit:   the same work without drystone, taken in turn with `samples`; empty when nothing compares.
+    against: what `limit` is.
+    rivals:  other engines -> their samples, of the same run of this program.
+    """
+
+    name: str
+    unit: str
+    samples: Sequence[float]
+    budget: float | None = None
+    limit: Sequence[float] = ()
+    against: str = ""
+    rivals: tuple[tuple[str, Sequence[float]], ...] = ()
+
+    @property
+    def more_is_better(self) -> bool:
+        """True for rates."""
+        return self.unit.endswith("/s")
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the median keeps the budget; None without one."""
+        if self.budget is None:
+            return None
+        value = median(self.samples)
+        return value >= self.budget if self.more_is_better else value <= self.budget
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of an entry of latest.json."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "budget": self.budget,
+            "met": self.is_met,
+            "median": median(self.samples),
+            "samples": list(self.samples),
+            "limit": {"what": self.against, "median": median(self.limit), "samples": list(self.limit)} if self.limit else None,
+            "peers": {name: {"median": median(found), "samples": list(found)} for name, found in self.rivals},
+        }
+
+
+HEAD = ("figure", "budget", "measured: median (min–max)", "the machine's limit", "")
+
+
+def to_rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
+    """The table's cells, rivals below the figure that they belong to."""
+    rows: list[tuple[str, ...]] = []
+    for figure in figures:
+        limit = f"{_spread(figure.limit, figure.unit)}: {figure.against}" if figure.limit else ""
+        mark = {None: "", True: "met", False: "NOT MET"}[figure.is_met]
+        rows.append((figure.name, _budget(figure), _spread(figure.samples, figure.unit), limit, mark))
+        for name, samples in figure.rivals:
+            ratio = median(figure.samples) / median(samples)
+            rows.append((f"  {name}", "", _spread(samples, figure.unit), "", f"drystone is {ratio:.0f} times as fast"))
+    return rows
+
+
+def _budget(figure: Figure) -> str:
+    if figure.budget is None:
+        return ""
+    return f"{'≥' if figure.more_is_better else '≤'} {_number(figure.budget)} {figure.unit}"
+
+
+def _spread(samples: Sequence[float], unit: str) -> str:
+    if len(samples) == 1:
+        return f"{_number(samples[0])} {unit}"
+    return f"{_number(median(samples))} {unit} ({_number(min(samples))}–{_number(max(samples))})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def in_turn(times: int, *calls: Callable[[], float]) -> list[list[float]]:
+    """Calls each of them `times` times, in turn: whatever else this machine does meets all of them alike."""
+    samples: list[list[float]] = [[] for _ in calls]
+    for _ in range(times):
+        for call, found in zip(calls, samples, strict=True):
+            found.append(call())
+    return samples

@@ -1,0 +1,170 @@
+"""One function for each figure of the table. They take how often to measure, and give figures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks import bare, graphs, rivals
+from benchmarks.figures import Figure, in_turn
+from benchmarks.project import BUILD, Project, folder, shape_of
+
+LARGE = 10_000
+HALF = LARGE // 2
+
+
+def layered(times: int, peers: Sequence[str]) -> list[Figure]:
+    """A graph of 1,000 tasks with much to do at once."""
+    return [_durable("1,000 durable tasks in 10 layers", graphs.layered(10, 100), 3000, times, peers)]
+
+
+def chain(times: int, peers: Sequence[str]) -> list[Figure]:
+    """A graph in which every task waits for the one before it, and so for the disk."""
+    return [_durable("100 durable tasks in a chain", graphs.chain(100), 400, times, peers)]
+
+
+def _durable(name: str, graph: graphs.Graph, budget: float, times: int, peers: Sequence[str]) -> Figure:
+    with folder() as place:
+        project = Project(place)
+        plan = project.plan(graphs.to_plan(graph))
+        shape = shape_of(project, plan)
+        samples, limit = in_turn(times, lambda: len(graph) / project.run(plan), lambda: len(graph) / bare.write(shape))
+        project.close()
+    return Figure(
+        name=name,
+        unit="tasks/s",
+        budget=budget,
+        samples=samples,
+        limit=limit,
+        against=f"{len(shape)} bare SQLite transactions with the same rows",
+        rivals=tuple((peer, [len(graph) / rivals.seconds(peer, graph)]) for peer in peers),
+    )
+
+
+def compiling(times: int, peers: Sequence[str]) -> list[Figure]:
+    """From the YAML text to the graph; the growth shows in the time for each thousand."""
+    return [_compiled(size, 2.0 if size == LARGE else None, times) for size in (1_000, LARGE, 50_000)]
+
+
+def _compiled(size: int, budget: float | None, times: int) -> Figure:
+    text = graphs.to_rich_plan(size)
+    with folder() as place:
+        project = Project(place)
+        plan = project.plan(text)
+        project.compile(project.plan(graphs.to_rich_plan(100)))
+        plan = project.plan(text)
+        samples, limit = in_turn(times, lambda: project.compile(plan)[1], lambda: bare.parse(text))
+    return Figure(
+        name=f"compile {size:,} tasks, {len(text) / 1e6:.1f} MB of YAML",
+        unit="s",
+        budget=budget,
+        samples=samples,
+        limit=limit,
+        against="only libyaml's events",
+    )
+
+
+def recovery(times: int, peers: Sequence[str]) -> list[Figure]:
+    """A run of 10,000 tasks whose process died after half of them."""
+    with folder() as place:
+        project = _large(place)
+        _child("die", place, HALF)
+        graph, _ = project.compile(project.plan(graphs.to_plan(graphs.layered(LARGE // 100, 100))))
+        store = place / ".drystone" / "drystone.db"
+        decided, limit = in_turn(times, lambda: project.decide_what_is_left(graph), lambda: bare.read(store))
+        project.close()
+        resumed = [_resumed(place) for _ in range(times)]
+    name = f"{LARGE:,} tasks, killed after {HALF:,}"
+    against = "reading the same events as JSON"
+    return [
+        Figure(name=f"{name}: decide what is left", unit="s", budget=1.0, samples=decided, limit=limit, against=against),
+        Figure(name=f"{name}: resume until an attempt starts, plan compiled anew", unit="s", samples=resumed),
+    ]
+
+
+def _large(place: Path) -> Project:
+    project = Project(place)
+    project.plan(graphs.to_plan(graphs.layered(LARGE // 100, 100)))
+    return project
+
+
+def _resumed(place: Path) -> float:
+    """Of a copy, so that every time finds the same."""
+    with folder() as copy:
+        shutil.copytree(place, copy, dirs_exist_ok=True)
+        return _child("resume", copy)
+
+
+def memory(times: int, peers: Sequence[str]) -> list[Figure]:
+    """Of a run of 10,000 tasks, all of them in the journal and in the state."""
+    samples, limit = in_turn(times, _peak, lambda: _child("imports"))
+    return [
+        Figure(
+            name=f"peak memory of a run of {LARGE:,} tasks",
+            unit="MB",
+            budget=300,
+            samples=samples,
+            limit=limit,
+            against="only the imports",
+        )
+    ]
+
+
+def _peak() -> float:
+    with folder() as place:
+        _large(place)
+        return _child("memory", place)
+
+
+def commands(times: int, peers: Sequence[str]) -> list[Figure]:
+    """Wall time of whole processes, installed as packages are: compiled."""
+    with folder() as place:
+        words = {"--help": 0.2, "show last": None, "run hello": None}
+        hello = (Path(__file__).parents[1] / "plans" / "hello.yaml").read_text(encoding="utf-8")
+        (place / "plans").mkdir()
+        (place / "plans" / "hello.yaml").write_text(hello, encoding="utf-8")
+        for line in ("run hello", *words):
+            _wall(place, _drystone(line))
+        calls = [lambda line=line: _wall(place, _drystone(line)) for line in words]
+        limit, *found = in_turn(times, lambda: _wall(place, [sys.executable, "-c", "pass"]), *calls)
+    return [
+        Figure(name=f"drystone {line}", unit="s", budget=budget, samples=samples, limit=limit, against="python -c pass")
+        for (line, budget), samples in zip(words.items(), found, strict=True)
+    ]
+
+
+def _drystone(line: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("drystone")), *line.split()]
+
+
+def _wall(place: Path, argv: Sequence[str]) -> float:
+    before = perf_counter()
+    subprocess.run(argv, cwd=place, env=_environ(), check=True, capture_output=True)
+    return perf_counter() - before
+
+
+def _child(command: str, *words: object) -> float:
+    argv = [sys.executable, "-m", "benchmarks.child", command, *map(str, words)]
+    done = subprocess.run(argv, cwd=Path(__file__).parents[1], env=_environ(), check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout or 0)
+
+
+def _environ() -> Mapping[str, str]:
+    """With compiled modules, also where the caller wants none written beside the sources."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(BUILD / "pycache")}
+
+
+PARTS = {
+    "layered": layered,
+    "chain": chain,
+    "compile": compiling,
+    "recovery": recovery,
+    "memory": memory,
+    "commands": commands,
+}
