@@ -29,7 +29,7 @@ def test_rows_are_maps_by_column(run):
 
 
 def test_a_name_that_comes_twice_gets_a_number(run):
-    assert run("SELECT 1 AS a, 2 AS a, 3 AS a_2").outputs["rows"] == [{"a": 1, "a_2": 2, "a_2_2": 3}]
+    assert run("SELECT 1 AS a, 2 AS a, 3 AS a_2").outputs["rows"] == [{"a": 1, "a_3": 2, "a_2": 3}]
 
 
 def test_rows_are_of_the_last_statement_that_gave_any(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,7 @@ MAX_BYTES = 1_000_000
 class Rows:
     """The rows of one statement, at most `max_rows` and MAX_BYTES of them."""
 
-    def __init__(self, columns: Iterable[str], max_rows: int) -> None:
+    def __init__(self, columns: Sequence[str], max_rows: int) -> None:
         self.kept: list[dict[str, Any]] = []
         self.truncated = False
         self._columns = unique(columns)
@@ -37,16 +37,17 @@ class Rows:
             self.kept.append(row)
 
 
-def unique(columns: Iterable[str]) -> tuple[str, ...]:
+def unique(columns: Sequence[str]) -> tuple[str, ...]:
     """`id, id, name` -> `id, id_2, name`: a join may have a name twice, a map may not."""
-    taken: dict[str, None] = {}
+    taken = set(columns)
+    names: list[str] = []
     for column in columns:
         name, number = column, 1
-        while name in taken:
+        while name in names or (number > 1 and name in taken):
             number += 1
             name = f"{column}_{number}"
-        taken[name] = None
-    return tuple(taken)
+        names.append(name)
+    return tuple(names)
 
 
 def to_json(value: Any) -> Any:

@@ -99,7 +99,11 @@ class Session(threading.Thread):
             with self._engine.connect() as connection:
                 self._check()
                 self._driver = connection.connection.dbapi_connection
-                self._perform(connection)
+                try:
+                    self._perform(connection)
+                except BaseException:
+                    _take_back(connection)
+                    raise
         except SQLAlchemyError as error:
             interrupted = self._stopping.is_set()
             self.error = StoppedError() if interrupted else failures.to_error(error, self._place, changed=self.changed)
@@ -146,10 +150,9 @@ class Session(threading.Thread):
             self._check()
             if effect is not Effect.READS and not (self._transaction and connection.dialect.name in _ROLLS_BACK):
                 self.changed = True
-            result = connection.execute(
-                text(order.statement.text), parameters, execution_options={"stream_results": streams}
-            )
-            count += self._take(result, effect)
+            options = {"stream_results": streams}
+            with connection.execute(text(order.statement.text), parameters, execution_options=options) as result:
+                count += self._take(result, effect)
         self._log(f"{order.place}: {order.statement.title}{f' ({count:,} rows)' if count else ''}")
         if effect is not Effect.READS or not self._writes:
             self.rowcount += count
@@ -159,15 +162,22 @@ class Session(threading.Thread):
         """Rows that it gave, or that were changed as the database counts them."""
         given = 0
         if result.returns_rows:
-            rows = Rows(result.keys(), self._max_rows)
+            rows = Rows(list(result.keys()), self._max_rows)
             for row in result:
                 given += 1
                 rows.add(row)
                 # What may change things is read to its end: it may change row by row as it gives them.
                 if rows.truncated and effect is Effect.READS:
                     break
-            result.close()
             self.rows, self.truncated = rows.kept, rows.truncated
             if effect is Effect.READS:
                 return len(rows.kept)
         return max(given, result.rowcount)
+
+
+def _take_back(connection: Connection) -> None:
+    """Rolls back. A connection that is beyond even that is cut, and the server rolls back when it sees the end of it."""
+    try:
+        connection.rollback()
+    except SQLAlchemyError:
+        connection.invalidate()

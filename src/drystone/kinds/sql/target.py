@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.util import immutabledict
 
 from drystone.core.diagnostics import did_you_mean
 from drystone.errors import FailureClass, PermanentError
@@ -84,7 +85,7 @@ def parse(text: str, project: Path) -> Target:
     is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
     if is_file and not str(url.database).startswith("file:"):
         url = url.set(database=str(project / str(url.database)))
-    shown = url.set(password=None, query={}).render_as_string()
+    shown = url._replace(password=None, query=immutabledict()).render_as_string()
     return Target(url=url, shown=shown)
 
 
