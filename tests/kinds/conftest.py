@@ -22,8 +22,8 @@ import pytest
 from drystone.adapters.process import SupervisedProcess
 from drystone.engines.context import AttemptContext, Control
 
-ADDRESS = "127.77.201.1"
-"""Of these tests alone: other parts of the suite have SSH servers too, and may run at the same time."""
+ADDRESS = f"127.77.201.{1 + os.getpid() % 250}"
+"""Of this process alone: other parts of the suite have SSH servers too, and may run at the same time."""
 
 
 class RealClock:
@@ -99,8 +99,8 @@ def new_attempt(tmp_path: Path, project: Path) -> Iterator[Callable[..., Attempt
         progress: list[tuple[str, Mapping[str, Any]]] = []
         ctx = AttemptContext(
             run_id=run, plan="trial", task="task", attempt=1, token=f"{run}.task", environment="staging",
-            project=project, folder=folder, state_folder=tmp_path / "state",
-            artifacts_folder=tmp_path / "runs" / run / "artifacts", environ={**os.environ, **(env or {})},
+            project=project, folder=lambda: folder, state_folder=lambda: tmp_path / "state",
+            artifacts_folder=lambda: tmp_path / "runs" / run / "artifacts", environ={**os.environ, **(env or {})},
             control=control, redactor=PlainRedactor(), runner=SupervisedProcess(),
             on_progress=lambda message, data: progress.append((message, data)),
         )  # fmt: skip

@@ -141,7 +141,8 @@ def test_a_command_that_takes_too_long_is_ended(attempt, sshd, eventually, tmp_p
     command = {"command": f"echo $$ > {tmp_path}/shell; sleep 600", "timeout": "300ms"}
     error = failure(attempt, hosts=sshd.host(), run=command)
     assert (error.failure_class, error.message) == (FailureClass.TIMEOUT, "web1: no end after 300ms")
-    eventually(lambda: not is_alive((tmp_path / "shell").read_text().strip()))
+    shell = tmp_path / "shell"
+    eventually(lambda: not shell.exists() or not is_alive(shell.read_text().strip()))
 
 
 def test_a_connection_that_breaks_is_unreachable(attempt, sshd, in_background, eventually, tmp_path):

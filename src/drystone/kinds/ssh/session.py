@@ -86,10 +86,10 @@ class Session:
             if channel.exit_status_ready() or channel.closed:
                 break
             if self._ctx.cancelled:
-                self._end(out.pid)
+                self._end(channel, out)
                 self._ctx.check()
             if deadline is not None and monotonic() > deadline:
-                self._end(out.pid)
+                self._end(channel, out)
                 assert timeout is not None
                 raise TemporaryError(FailureClass.TIMEOUT, f"{self._name}: no end after {durations.to_text(timeout)}")
             select.select([channel.fileno()], [], [], _POLL_SECONDS)
@@ -111,10 +111,17 @@ class Session:
         if not self._quiet:
             self._ctx.log(f"{self._name} | {line}")
 
-    def _end(self, pid: int | None) -> None:
+    def _end(self, channel: paramiko.Channel, out: _Stream) -> None:
         """Ends a command's process group: gracefully, then for good. That the host is gone by now is no further error."""
-        if pid is None:
-            return
+        deadline = monotonic() + _GRACE_SECONDS
+        while out.pid is None and not channel.closed and monotonic() < deadline:
+            # It has only just begun, and has not told whom to end.
+            if not _pump(channel.recv_ready, channel.recv, out):
+                select.select([channel.fileno()], [], [], _POLL_SECONDS)
+        if out.pid is not None:
+            self._kill(out.pid)
+
+    def _kill(self, pid: int) -> None:
         # The group may outlive its leader, so the second signal is not asked for by what the first one did.
         script = (
             f"kill -INT -{pid} 2>/dev/null; n=0; "
