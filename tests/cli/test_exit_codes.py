@@ -28,6 +28,10 @@ def test_exit_code_of_a_run(status: RunStatus, cause: Cause | None, code: int) -
     assert exit_codes.of_run(status, cause) == code
 
 
+def test_a_run_that_stopped_past_its_pivot_has_left_something_standing() -> None:
+    assert exit_codes.of_run(RunStatus.FAILED, Cause.FAILED, left=True) == 4
+
+
 def test_every_end_has_an_exit_code() -> None:
     assert all(exit_codes.of_run(status, Cause.FAILED) in (0, 3, 4, 7, 130) for status in RUN_FINAL)
 

@@ -19,8 +19,10 @@ STOPPED = 7
 CANCELLED = 130
 
 
-def of_run(status: RunStatus, cause: str | None) -> int:
+def of_run(status: RunStatus, cause: str | None, *, left: bool = False) -> int:
     """The exit code for a run that ended. `cause` is why it went back: failed, cancelled, requested, or None.
+
+    left: something stands that the plan would have undone, because the run was past its pivot.
 
     A cancelled run that was taken back is 130, and an undo that a person asked for and got is 0.
     """
@@ -38,7 +40,7 @@ def of_run(status: RunStatus, cause: str | None) -> int:
         case RunStatus.CANCELLED, _:
             return CANCELLED
         case RunStatus.FAILED, _:
-            return STOPPED
+            return LEFT if left else STOPPED
         case RunStatus.WAITING, _:
             return APPROVAL
         case _:

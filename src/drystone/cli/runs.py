@@ -108,7 +108,7 @@ def _drive(world: World, hand: Hand, *, json: bool) -> int:
             watcher.notice(f"run {hand.run.id} was left half-way; to go on: drystone resume {hand.run.id}")
             return exit_codes.LEFT
     run_view.finish(look, now=world.clock.now(), json=json)
-    return exit_codes.of_run(look.run.status, look.run.cause)
+    return exit_codes.of_run(look.run.status, look.run.cause, left=bool(look.run.left))
 
 
 COMMANDS = (run, resume, cancel, undo)
