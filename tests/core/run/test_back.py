@@ -227,3 +227,34 @@ def test_what_stands_under_finally_comes_again_when_a_run_that_had_ended_is_take
     simulation.undo()
     assert simulation.finish().status is RunStatus.COMPENSATED
     assert simulation.started == ["a", "report", "undo:a", "report"]
+
+
+def test_a_crash_in_a_second_way_back_undoes_nothing_twice() -> None:
+    simulation = Simulation(graph_of({"a": [], "b": ["a"]}), script={"undo:a": [*[fail()] * 3, ok()]})
+    simulation.finish()
+    simulation.undo()
+    assert simulation.finish().status is RunStatus.COMPENSATION_FAILED
+    simulation.undo()
+    simulation.crash()
+    assert simulation.finish().status is RunStatus.COMPENSATED
+    assert undone(simulation).count("b") == 1
+
+
+def test_a_crash_before_finally_comes_again_does_not_leave_the_run_hanging() -> None:
+    tasks = {"a": [], "report": task("report", closing=True, undo=NONE, when=True)}
+    simulation = Simulation(graph_of(tasks))
+    simulation.finish()
+    simulation.undo()
+    simulation.until("undo:a")
+    simulation.step()
+    simulation.crash()
+    assert simulation.finish().status is RunStatus.COMPENSATED
+    assert simulation.replayed() == simulation.run
+    assert simulation.run.instances["report"].status.value == "succeeded"
+
+
+def test_the_undo_of_a_fan_out_that_was_interrupted_sees_what_its_instances_gave() -> None:
+    tasks = {"vm": task("vm", for_each=Fanout(items=3, max_parallel=1)), "other": []}
+    simulation = Simulation(graph_of(tasks), script={"vm[0]": ok({"id": 7}), "other": fail(after=timedelta(seconds=1.5))})
+    assert simulation.finish().status is RunStatus.COMPENSATED
+    assert simulation.run.views["vm"]["outputs"] == [{"id": 7}, {}, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from drystone.core.plan import Fanout, OnFailure, RunIf, Task, Undo, UndoMode, U
 from drystone.core.retry import RetryPolicy
 from drystone.core.run import UndoStatus
 from drystone.core.states import RunStatus
+from drystone.errors import RefusedError
 from drystone.testing.graphs import graph_of, task
 from drystone.testing.simulation import Ending, Simulation, fail, ok
 
@@ -189,3 +191,21 @@ def test_a_resumed_run_keeps_its_promises_too(graph: Graph, endings: list[Ending
     again = {name for name in simulation.started[before:] if not name.startswith("undo:")}
     assert not again & succeeded, "what succeeded is not run again"
     assert simulation.replayed() == simulation.run
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.lists(ENDINGS, min_size=1, max_size=4), st.data())
+def test_a_run_taken_up_again_and_again_folds_to_the_same_state_from_its_journal(
+    graph: Graph, endings: list[Ending], data: st.DataObject
+) -> None:
+    simulation = drive(graph, endings, [], 2)
+    for wish in data.draw(st.lists(st.sampled_from(["undo", "resume"]), min_size=1, max_size=3)):
+        with contextlib.suppress(RefusedError):
+            simulation.undo() if wish == "undo" else simulation.resume()
+        for _ in range(data.draw(st.integers(0, 3))):
+            if not simulation.run.status.is_final:
+                simulation.step()
+        simulation.crash()
+        simulation.finish()
+        assert simulation.replayed() == simulation.run
+        assert all(i.status.is_settled for i in simulation.run.in_order())

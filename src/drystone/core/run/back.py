@@ -107,7 +107,7 @@ def index_of(draft: Draft, base: Back | None) -> Back | None:
     """The draft's index, frozen again; None while the run goes forward."""
     if not draft.goes_back:
         return None
-    gone = draft.gone
+    gone = draft.back_gone
     ready = (base.ready if base is not None and not draft.back_rebuilt else ()) + tuple(draft.back_ready)
     return Back(
         open=draft.back_open,

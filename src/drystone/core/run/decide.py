@@ -7,6 +7,7 @@ performs what has an effect. So every command changes the state by its event, or
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -103,7 +104,10 @@ def log_of(run: Run, instance: Instance, number: int, *, undo: bool = False) -> 
 
 def folder_of(instance_id: str) -> str:
     """An instance id as the name of a folder: what a file system might not like is written as %XX, and no two are alike."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.[]") else f"%{ord(c):02x}" for c in instance_id)
+    return _ODD.sub(lambda found: f"%{ord(found[0]):02x}", instance_id)
+
+
+_ODD = re.compile(r"[^A-Za-z0-9\-_.\[\]]")
 
 
 # ---- conditions -------------------------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ class Draft:
         self.back_retrying: HashTrieMap[str, datetime] = way_back.retrying if way_back else HashTrieMap()
         self.back_remaining = way_back.remaining if way_back else 0
         self.back_ready: list[str] = []
+        self.back_gone: set[str] = set()
         self.back_rebuilt = False
 
     def changed(self, instance: Instance, **fields: Any) -> Instance:
@@ -217,8 +218,8 @@ def _compensating(draft: Draft, event: Event) -> None:
     _reopen(draft)
     _end_pending(draft)
     draft.set_run(RunStatus.COMPENSATING, cause=Cause(event.data["cause"]), finished_at=None, left=())
-    # Ids that started on the way forward in this same batch may start again on the way back.
-    draft.gone = set()
+    # A way back of before may stand in this same batch; what it left ready is marked anew.
+    draft.back_ready, draft.back_gone = [], set()
     draft.goes_back = draft.back_rebuilt = True
     draft.back_stands, draft.back_retrying = HashTrieMap(), HashTrieMap()
     back.begin(draft)
@@ -237,7 +238,7 @@ def _finished(draft: Draft, event: Event) -> None:
 
 
 def _end_pending(draft: Draft) -> None:
-    """What has not started never will: it is blocked when something before it failed, else cancelled."""
+    """What has not started never will: it is blocked when something before it failed, else cancelled; undos see it as it is then."""
     failed: set[str] = set()
     ends = (TaskStatus.FAILED, TaskStatus.BLOCKED)
     for name, node in draft.run.graph.nodes.items():
@@ -252,7 +253,11 @@ def _end_pending(draft: Draft) -> None:
                 instance = draft.set(instance, TaskStatus.CANCELLED, reason="the run ended before it started")
             if instance.status in ends and not node.task.allow_failure:
                 failed.add(name)
+        if name not in draft.views:
+            draft.views = draft.views.insert(name, forward.view_of(node.task, [draft.instances[id_] for id_ in draft.expansions[name]]))
     draft.base_ready, draft.ready, draft.reached = (), [], []
+    # What started in this same batch may stand under `finally` and come again.
+    draft.gone, draft.left_reached = set(), set()
     draft.held = HashTrieMap()
 
 
@@ -357,7 +362,7 @@ def _undo_started(draft: Draft, event: Event) -> None:
     )
     draft.running = draft.running.insert(instance.id, number)
     draft.back_retrying = draft.back_retrying.discard(instance.id)
-    draft.gone.add(instance.id)
+    draft.back_gone.add(instance.id)
 
 
 def _undo_succeeded(draft: Draft, event: Event) -> None:

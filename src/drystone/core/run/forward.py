@@ -177,13 +177,10 @@ def expand(draft: Draft, name: str, keys: list[int | str], values: list[Any]) ->
 
 
 def close(draft: Draft) -> None:
-    """All else is over: what never settled is seen as it is, and the tasks under `finally` are reached."""
+    """All else is over: the tasks under `finally` are reached."""
     for name, node in draft.run.graph.nodes.items():
         if node.task.closing:
             draft.open = draft.open.insert(name, draft.open[name] - 1)
-        elif name not in draft.views:
-            instances = [draft.instances[id_] for id_ in draft.expansions[name]]
-            draft.views = draft.views.insert(name, view_of(node.task, instances))
     for name, node in draft.run.graph.nodes.items():
         if node.task.closing and draft.open[name] == 0:
             reach_task(draft, name)
