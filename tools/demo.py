@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
 def up() -> int:
     """Provisions the demo environment; exit 0 when its address was given."""
+    finish(DEMO["name"])
     if code := run(DEMO):
         return tell(f"the demo did not come up (exit {code}); {DRYSTONE} show last tells why", code=code)
     url = answer("show", "last", "--json")["outputs"]["url"]
@@ -43,8 +44,8 @@ def up() -> int:
         f"The application answers at {url}",
         "",
         "Try next:",
-        f"  curl {url}/health                               ask it",
-        "  .venv/bin/drystone show last                    what was done, and how it would be undone",
+        f"  {f'curl {url}/health':<47} ask it",
+        "  .venv/bin/drystone show last                    what was done, task by task",
         "  .venv/bin/drystone graph environment            the plan: waves, and the way back",
         "  make demo                                       again: nothing changes",
         "  make demo-fail                                  a second environment whose migration breaks",
@@ -54,6 +55,7 @@ def up() -> int:
 
 def fail() -> int:
     """Provisions a second environment whose migration breaks; exit 0 exactly when it was taken back completely."""
+    finish(BROKEN["name"])
     code = run(BROKEN)
     if code == COMPENSATED:
         return tell(
@@ -66,17 +68,33 @@ def fail() -> int:
 
 def down() -> int:
     """Takes back what the two targets above made, newest run first, and what died without a trace in the lab."""
-    names = {DEMO["name"], BROKEN["name"]}
-    runs = [found for found in answer("runs", "--json")["runs"] if found["environment"] in names]
-    for id_ in [found["id"] for found in runs if found["status"] in UNDOABLE]:
-        if code := call("undo", id_, "--yes"):
-            return tell(f"something is left (exit {code}); {DRYSTONE} show {id_} tells what", code=code)
+    for environment in (BROKEN["name"], DEMO["name"]):
+        for id_, status in runs_in(environment):
+            match status:
+                case "compensated":
+                    continue
+                case "succeeded" | "failed" | "cancelled" | "compensation_failed":
+                    code = call("undo", id_, "--yes")
+                case _:
+                    code = call("cancel", id_)
+            if code:
+                return tell(f"something is left (exit {code}); {DRYSTONE} show {id_} tells what", code=code)
     if code := call("lab", "reap"):
         return code
     return tell("nothing of the demo is left")
 
 
-UNDOABLE = {"succeeded", "failed", "cancelled", "compensation_failed"}
+def finish(environment: str) -> None:
+    """Lets a run that was killed end first, whatever its end: it holds the environment."""
+    for id_, status in runs_in(environment):
+        if status in ("queued", "running", "waiting", "compensating"):
+            call("resume", id_)
+
+
+def runs_in(environment: str) -> list[tuple[str, str]]:
+    """Id and status of each run in an environment, the newest first."""
+    found = answer("runs", "--environment", environment, "--limit", "10000", "--json")["runs"]
+    return [(run["id"], run["status"]) for run in found]
 
 
 def run(inputs: dict[str, str]) -> int:

@@ -127,7 +127,8 @@ fingerprint() {
     { pwd -P; cat requirements.lock pyproject.toml tools/setup.sh; } | cksum
 }
 
-pip_install() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check install "$@"; }
+# Errors only: what pip warns of is how this machine is configured.
+pip_install() { "$venv/bin/python" -m pip --quiet --quiet --disable-pip-version-check install "$@"; }
 
 if is_debian_root; then
     install_lab
