@@ -41,7 +41,7 @@ class Target:
         """What must never be seen, also as it is written in a URL."""
         values = [self.url.password, *(value for key, value in self._query() if _SECRET_KEY.search(key))]
         for value in filter(None, values):
-            yield from {str(value), quote(str(value), safe=""), quote_plus(str(value))}
+            yield from {str(value), quote(str(value)), quote(str(value), safe=""), quote_plus(str(value))}
 
     def _query(self) -> Iterator[tuple[str, str]]:
         for key, values in self.url.normalized_query.items():
