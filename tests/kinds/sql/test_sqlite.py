@@ -1,6 +1,7 @@
 """What the sql kind does, on SQLite."""
 
 import sqlite3
+import threading
 from contextlib import closing
 from datetime import timedelta
 
@@ -288,6 +289,23 @@ def test_the_time_of_the_attempt_counts_too(new_attempt):
     with pytest.raises(TemporaryError) as caught:
         Sql().run(ctx, Sql.Config.model_validate({"url": "sqlite://", "statements": ENDLESS}))
     assert caught.value.failure_class is FailureClass.TIMEOUT
+
+
+def test_what_cannot_be_interrupted_is_left_alone_and_never_commits(
+    run, attempt, shop, look, in_background, eventually, monkeypatch
+):
+    monkeypatch.setattr("drystone.kinds.sql.task._GRACE_SECONDS", 0.2)
+    with closing(sqlite3.connect(shop, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        work = in_background(lambda: run("DELETE FROM item", url="sqlite:///shop.db?timeout=60"))
+        eventually(lambda: "1 statement" in attempt.log)
+        attempt.stop()
+        work.join(8)
+    assert isinstance(work.error, CancelledError)
+    assert work.error.changed
+    assert "may still be at work" in work.error.detail
+    eventually(lambda: not any(thread.name == "sql" for thread in threading.enumerate()))
+    assert look("SELECT count(*) FROM item") == [(3,)]
 
 
 # ---- what the plan says ----------------------------------------------------------------------------------------------
