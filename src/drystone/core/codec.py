@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from drystone.core.events import Event, EventType
@@ -134,6 +135,8 @@ def _to_json(value: Any) -> Any:
             raise TypeError(f"{type(value).__name__} is not JSON data")
 
 
+# All events of one turn of an engine, and their rows, have the same instant.
+@lru_cache(maxsize=64)
 def to_text(instant: datetime) -> str:
     """An aware datetime -> ISO 8601 in UTC with microseconds and Z, always as long: text sorts as time does."""
     return f"{instant.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"

@@ -77,3 +77,7 @@ class Event:
     task: str | None = None
     attempt: int | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+
+    def numbered(self, seq: int) -> Event:
+        """The same fact in its place; written out, because every event goes through here and `replace` takes three times as long."""
+        return Event(type=self.type, at=self.at, run=self.run, seq=seq, task=self.task, attempt=self.attempt, data=self.data)

@@ -5,7 +5,7 @@ Both stand in JSON data in the place of the value. `values` lets them pass throu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -89,7 +89,13 @@ def is_opaque(value: Any) -> bool:
 def find(value: Any, kind: type[Secret] | type[Unknown]) -> bool:
     """True when there is one in this JSON value."""
     if isinstance(value, Mapping):
-        return any(find(child, kind) for child in value.values())
-    if isinstance(value, list | tuple):
-        return any(find(child, kind) for child in value)
-    return isinstance(value, kind)
+        children: Iterable[Any] = value.values()
+    elif isinstance(value, list | tuple):
+        children = value
+    else:
+        return isinstance(value, kind)
+    # Most children are scalars, and every output of every task is looked through: a call for each would take most of the time.
+    return any(type(child) not in _SCALARS and find(child, kind) for child in children)
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})

@@ -30,6 +30,8 @@ from drystone.ports import Process
 
 MAX_OUTPUTS_BYTES = 1 << 20
 """Outputs of one attempt: the store holds references, not data; larger things are artifacts."""
+_PLAIN = json.JSONEncoder()
+_WITH_SECRETS = json.JSONEncoder(default=str)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +138,7 @@ class Performer:
     def _context(
         self, job: Job, vault: Vault, control: Control, on_progress: Callable[[str, Mapping[str, Any]], None]
     ) -> AttemptContext:
-        run, plan = job.run, job.run.graph.plan.name
+        run, plan, layout = job.run, job.run.graph.plan.name, self._layout
         marks = {
             "DRYSTONE_RUN": run.id,
             "DRYSTONE_TASK": job.instance,
@@ -151,9 +153,9 @@ class Performer:
             token=job.token,
             environment=run.environment or "",
             project=job.project,
-            folder=self._layout.attempt(run.id, job.instance, job.attempt, undo=job.undo),
-            state_folder=self._layout.state(run.environment, plan, job.instance),
-            artifacts_folder=self._layout.artifacts(run.id),
+            folder=lambda: layout.attempt(run.id, job.instance, job.attempt, undo=job.undo),
+            state_folder=lambda: layout.state(run.environment, plan, job.instance),
+            artifacts_folder=lambda: layout.artifacts(run.id),
             environ={**self._environ, **marks},
             control=control,
             redactor=vault.redactor,
@@ -224,8 +226,8 @@ def _config(kind: Kind, body: Body, scope: Mapping[str, Any]) -> Config:
 def _ended_well(outcome: Outcome, kind: Kind, vault: Vault, ctx: AttemptContext) -> Ended:
     outputs = vault.seal_outputs(outcome.outputs, outcome.sensitive)
     try:
-        size = len(json.dumps(outputs, default=str))
-        json.dumps(outcome.result)
+        size = len(_WITH_SECRETS.encode(outputs))
+        _PLAIN.encode(outcome.result)
     except (TypeError, ValueError) as error:
         raise PermanentError(FailureClass.CRASHED, f'kind "{kind.name}" gave outputs that are not JSON: {error}') from error
     if size > MAX_OUTPUTS_BYTES:

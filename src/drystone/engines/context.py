@@ -67,7 +67,7 @@ class Control:
 
 @dataclass(kw_only=True)
 class AttemptContext:
-    """Implements `plugin.api.Context`. Folders and the log come into being when they are first used."""
+    """Implements `plugin.api.Context`. Folders and the log come into being, and are even named, when they are first used."""
 
     run_id: str
     plan: str
@@ -76,9 +76,9 @@ class AttemptContext:
     token: str
     environment: str
     project: Path
-    folder: Path
-    state_folder: Path
-    artifacts_folder: Path
+    folder: Callable[[], Path]
+    state_folder: Callable[[], Path]
+    artifacts_folder: Callable[[], Path]
     environ: Mapping[str, str]
     control: Control
     redactor: Redactor
@@ -88,21 +88,23 @@ class AttemptContext:
     _log: TextIO | None = None
     _emitted: int = 0
     _processes: int = 0
+    _has_workspace: bool = False
 
     @property
     def workspace(self) -> Path:
         """A fresh folder of this attempt."""
-        return _private(self.folder / "work")
+        self._has_workspace = True
+        return _private(self.folder() / "work")
 
     @property
     def state(self) -> Path:
         """What the instance keeps between runs."""
-        return _private(self.state_folder)
+        return _private(self.state_folder())
 
     @property
     def artifacts(self) -> Path:
         """The run's folder for files that people want to have."""
-        return _private(self.artifacts_folder)
+        return _private(self.artifacts_folder())
 
     @property
     def cancelled(self) -> bool:
@@ -129,8 +131,7 @@ class AttemptContext:
     def _write(self, clean: str) -> None:
         with self._lock:
             if self._log is None:
-                _private(self.folder)
-                self._log = (self.folder / "log").open("a", encoding="utf-8", errors="replace", buffering=1)
+                self._log = (_private(self.folder()) / "log").open("a", encoding="utf-8", errors="replace", buffering=1)
             self._log.write(clean + "\n")
 
     @property
@@ -194,7 +195,7 @@ class AttemptContext:
             stdin=stdin,
             timeout=timeout,
             grace=grace,
-            record=_private(self.folder) / f"process-{self._processes}.json",
+            record=_private(self.folder()) / f"process-{self._processes}.json",
         )
         end = self.runner.run(spec, take, lambda: self.control.should_end)
         self._check_end(end, spec)
@@ -217,9 +218,10 @@ class AttemptContext:
         with self._lock:
             if self._log is not None:
                 self._log.close()
-        work = self.folder / "work"
-        if work.is_dir() and not any(work.iterdir()):
-            work.rmdir()
+        if self._has_workspace:
+            work = self.folder() / "work"
+            if work.is_dir() and not any(work.iterdir()):
+                work.rmdir()
 
 
 class _Tail:

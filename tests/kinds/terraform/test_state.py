@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from tests.kinds.terraform.conftest import APP
@@ -160,7 +161,7 @@ def test_instances_of_one_module_run_side_by_side(kind, new_attempt, project, tm
     before = sorted(folder.iterdir())
     attempts = [new_attempt() for _ in range(5)]
     for number, each in enumerate(attempts):
-        each.ctx.state_folder = tmp_path / f"state-{number}"
+        each.ctx.state_folder = partial(tmp_path.joinpath, f"state-{number}")
 
     def run(number: int):
         return lambda: kind.run(attempts[number].ctx, configure(vars={"name": f"vm-{number}"}))

@@ -7,12 +7,12 @@ never block run in the loop itself.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
@@ -73,6 +73,14 @@ class _CancelAsked:
     reason: str
 
 
+_Fact = _Done | _Progress | _CancelAsked
+
+
+def _stands_alone(fact: _Fact) -> bool:
+    """True when what it means may depend on the fact before it, or decide about the next one."""
+    return isinstance(fact, _CancelAsked) or (isinstance(fact, _Done) and fact.ended.failure is not None)
+
+
 @dataclass
 class _Driven:
     """A run in this engine's hands."""
@@ -88,7 +96,7 @@ class _Driven:
     def add(self, events: Sequence[Event]) -> None:
         """Numbers the events, folds them in, and keeps them for the next write."""
         if events:
-            numbered = [replace(event, seq=self.run.seq + n) for n, event in enumerate(events, 1)]
+            numbered = [event.numbered(seq) for seq, event in enumerate(events, self.run.seq + 1)]
             self.run = evolve(self.run, *numbered)
             self.pending.extend(numbered)
 
@@ -120,7 +128,7 @@ class EmbeddedEngine:
         self._settings = settings
         self._owner = owner
         self.observers = list(observers)
-        self._inbox: queue.SimpleQueue[_Done | _Progress | _CancelAsked] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Fact] = queue.SimpleQueue()
         self._pool = Pool()
         self._driven: dict[str, _Driven] = {}
         self._ended: dict[str, Run] = {}
@@ -299,12 +307,14 @@ class EmbeddedEngine:
         """Until something happened or a moment came; then takes all that is there."""
         self._renew()
         timeout = self._timeout()
+        facts: list[_Fact] = []
         try:
-            self._absorb(self._inbox.get(timeout=timeout) if timeout > 0 else self._inbox.get_nowait())
+            facts.append(self._inbox.get(timeout=timeout) if timeout > 0 else self._inbox.get_nowait())
             while True:
-                self._absorb(self._inbox.get_nowait())
+                facts.append(self._inbox.get_nowait())
         except queue.Empty:
             pass
+        self._absorb(facts)
         self._look_for_requests()
 
     def _timeout(self) -> float:
@@ -315,44 +325,43 @@ class EmbeddedEngine:
         # A clock that was set back must not make us sleep longer than the poll.
         return min(poll, max(0.0, (min(moments) - self._clock.now()).total_seconds()))
 
-    def _absorb(self, fact: _Done | _Progress | _CancelAsked) -> None:
-        driven = self._driven.get(fact.run)
-        if driven is None:
-            return
-        now = self._clock.now()
+    def _absorb(self, facts: Iterable[_Fact]) -> None:
+        """Takes in what happened. Successes in a row are folded in together: none of them says what another means, as failures do."""
+        for (run_id, alone), some in groupby(facts, key=lambda fact: (fact.run, _stands_alone(fact))):
+            driven = self._driven.get(run_id)
+            if driven is None:
+                continue
+            now = self._clock.now()
+            if alone:
+                for fact in some:
+                    driven.add(self._events_of(driven, fact, now))
+            else:
+                driven.add([event for fact in some for event in self._events_of(driven, fact, now)])
+
+    def _events_of(self, driven: _Driven, fact: _Fact, now: datetime) -> list[Event]:
         match fact:
             case _Done():
                 driven.controls.pop(fact.instance, None)
-                driven.add(self._settled(driven, fact, now))
-            case _Progress():
-                driven.add(
-                    [
-                        Event(
-                            type=EventType.TASK_PROGRESS,
-                            at=now,
-                            run=fact.run,
-                            task=fact.instance,
-                            attempt=fact.attempt,
-                            data=fact.data,
-                        )
-                    ]
-                )
+                return self._settled(driven, fact, now)
+            case _Progress(run, instance, attempt, data):
+                return [Event(type=EventType.TASK_PROGRESS, at=now, run=run, task=instance, attempt=attempt, data=data)]
             case _CancelAsked():
-                # Refused when it ended while the request was on its way.
-                with contextlib.suppress(RefusedError):
-                    driven.add(request_cancel(driven.run, now, by=fact.by, reason=fact.reason))
+                try:
+                    return request_cancel(driven.run, now, by=fact.by, reason=fact.reason)
+                except RefusedError:
+                    return []  # it ended while the request was on its way
 
     def _settled(self, driven: _Driven, fact: _Done, now: datetime) -> list[Event]:
         run, id_, ended = driven.run, fact.instance, fact.ended
         attempts = run.instances[id_].undo.attempts if fact.undo else run.instances[id_].attempts
         log = attempts[-1].log if ended.has_log else ""
-        jitter = self._ids.jitter()
         if ended.failure is None:
             if fact.undo:
                 return finished_undo(run, id_, now, result=ended.result, changed=ended.changed, log=log)
             return succeeded(
                 run, id_, now, outputs=ended.outputs, result=ended.result, changed=ended.changed, log=log
             )
+        jitter = self._ids.jitter()
         if fact.undo:
             return undo_failed(run, id_, now, ended.failure, jitter=jitter, retry_in=ended.retry_in, log=log)
         return failed(
@@ -367,7 +376,7 @@ class EmbeddedEngine:
             path = self._layout.cancel_request(run_id)
             try:
                 asked = json.loads(path.read_text(encoding="utf-8"))
-                self._absorb(_CancelAsked(run_id, str(asked.get("by", "")), str(asked.get("reason", ""))))
+                self._absorb([_CancelAsked(run_id, str(asked.get("by", "")), str(asked.get("reason", "")))])
                 path.unlink(missing_ok=True)
             except (FileNotFoundError, ValueError, AttributeError):
                 continue
@@ -388,7 +397,7 @@ class EmbeddedEngine:
             for control in driven.controls.values():
                 control.cancel(reason)
         while any(driven.controls for driven in self._driven.values()):
-            self._absorb(self._inbox.get())
+            self._absorb([self._inbox.get()])
         try:
             self._commit()
         except (StoreError, LockedError):
