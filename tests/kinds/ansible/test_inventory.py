@@ -31,6 +31,11 @@ def test_any_data_comes_back_as_it_was(data):
     assert yaml.load(to_yaml(data), Loader) == data
 
 
+@pytest.mark.parametrize("number", [1e16, 1.5e300, 1e-7, -2e-9, 0.1, 3.0])
+def test_a_number_with_an_exponent_stays_a_number(number):
+    assert yaml.load(to_yaml(number), Loader) == number
+
+
 @pytest.mark.parametrize("mark", ["{{", "{%", "{#"])
 def test_text_with_template_marks_is_tagged(mark):
     assert to_yaml({"a": [f"x {mark} y"]}) == '{"a": [!unsafe "x ' + mark + ' y"]}'

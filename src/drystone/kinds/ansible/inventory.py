@@ -28,6 +28,10 @@ def to_yaml(value: Any) -> str:
             return "{" + ", ".join(f"{_quoted(str(key))}: {to_yaml(item)}" for key, item in value.items()) + "}"
         case list() | tuple():
             return "[" + ", ".join(to_yaml(item) for item in value) + "]"
+        case float():
+            # To Ansible's reader 1e+16 is text, and only 1.0e+16 a number.
+            mantissa, exponent, power = json.dumps(value).partition("e")
+            return f"{mantissa}.0{exponent}{power}" if exponent and "." not in mantissa else mantissa + exponent + power
         case _:
             return json.dumps(value)
 
