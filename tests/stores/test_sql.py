@@ -66,6 +66,8 @@ def test_reported_events_survive_kill_9_and_half_a_batch_is_never_seen(url: str)
 
 OPENS = """
 import sys
+# Loaded before the start, so that all come to the migration at the same moment.
+import alembic.command, alembic.op, sqlalchemy
 from drystone.stores.sql import SqlJournal
 from drystone.testing import store_suite as suite
 print("ready", flush=True)

@@ -81,8 +81,10 @@ class Postgres:
     def upgrade(self, is_needed: Callable[[str | None], bool]) -> None:
         """Under an advisory lock: of two processes that meet here, the second finds the work done."""
         with psycopg.connect(self._url, connect_timeout=CONNECT_S, application_name="drystone") as connection:
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-            found = connection.execute("SELECT to_regclass(%s)", (migrations.VERSION_TABLE,)).fetchone()
-            exists = found is not None and found[0] is not None
-            if is_needed(self.version(connection) if exists else None):
-                migrations.upgrade("postgresql+psycopg://", lambda: connection)
+            lock = f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+            migrations.upgrade("postgresql+psycopg://", connection, lock=lock, is_needed=lambda: is_needed(self._version_in(connection)))
+
+    def _version_in(self, connection: Connection) -> str | None:
+        # In a transaction, to ask a table that is not there would end it.
+        row = connection.execute("SELECT to_regclass(%(name)s)", {"name": migrations.VERSION_TABLE}).fetchone()
+        return None if row is None or row[0] is None else self.version(connection)

@@ -87,11 +87,7 @@ class Sqlite:
         connection = self.connect()
         try:
             self._to_wal(connection)
-            connection.execute(self.begin)
-            if is_needed(self.version(connection)):
-                migrations.upgrade("sqlite://", lambda: connection)
-            if connection.in_transaction:
-                connection.execute("COMMIT")
+            migrations.upgrade("sqlite://", connection, lock=self.begin, is_needed=lambda: is_needed(self.version(connection)))
         finally:
             connection.close()
 

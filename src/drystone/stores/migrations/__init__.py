@@ -16,20 +16,28 @@ VERSION_TABLE = "drystone_version"
 """Not Alembic's own name: a PostgreSQL database may be shared with another program that uses Alembic."""
 
 
-def upgrade(url: str, connect: Callable[[], Any]) -> None:
-    """Brings the schema to `NEWEST` and commits.
+def upgrade(url: str, connection: Any, *, lock: str, is_needed: Callable[[], bool]) -> None:
+    """Brings the schema to `NEWEST` in one transaction. Raises the driver's errors.
 
-    url:     names SQLAlchemy's dialect; nothing else of it is used.
-    connect: gives the driver's connection, in a transaction that keeps every other writer out.
+    url:        names SQLAlchemy's dialect; nothing else of it is used.
+    connection: the driver's own.
+    lock:       the statement that keeps every other writer out until the end of the transaction.
+    is_needed:  asked under that lock: another process may have done the work meanwhile.
     """
     import sqlalchemy
     from alembic import command
     from alembic.config import Config
 
-    engine = sqlalchemy.create_engine(url, creator=connect, poolclass=sqlalchemy.StaticPool)
+    engine = sqlalchemy.create_engine(url, creator=lambda: connection, poolclass=sqlalchemy.StaticPool)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with engine.begin() as wrapped:
+            # Not before SQLAlchemy has the connection: it rolls back what it finds begun.
+            wrapped.exec_driver_sql(lock)
+            if is_needed():
+                config.attributes["connection"] = wrapped
+                command.upgrade(config, "head")
+    except sqlalchemy.exc.DBAPIError as error:
+        raise error.orig or error from error
