@@ -21,10 +21,10 @@ a caller of the Python API catches `DrystoneError`. Foreign errors are turned in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drystone.core.diagnostics import Diagnostic
@@ -113,6 +113,7 @@ class AttemptError(DrystoneError):
     failure_class: decides, with the task's `retry.on`, whether it is tried again.
     changed:       False only when it is certain that the attempt changed nothing: then there is nothing to undo.
     detail:        more lines for a person: the end of the tool's own output.
+    result:        JSON facts about the attempt, as an `Outcome` has them: `tasks.NAME.result` of a task that failed.
     """
 
     permanent = False
@@ -126,9 +127,11 @@ class AttemptError(DrystoneError):
         changed: bool = True,
         detail: str = "",
         hint: str = "",
+        result: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.failure_class = FailureClass(failure_class)
+        self.result = dict(result or {})
         self.retry_in = retry_in
         self.changed = changed
         self.detail = detail

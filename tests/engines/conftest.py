@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ class Ran:
 def run_plan(tmp_path: Path) -> Callable[..., Ran]:
     """Writes a plan, runs it, and gives its events."""
 
-    def run(plan: str, *more: str) -> Ran:
+    def run(plan: str, *more: str, files: Mapping[str, str] | None = None) -> Ran:
+        for name, text in (files or {}).items():
+            (tmp_path / name).write_text(text)
         (tmp_path / "plans").mkdir(exist_ok=True)
         (tmp_path / "plans" / "test.yaml").write_text(plan)
         done = subprocess.run(

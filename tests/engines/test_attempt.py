@@ -82,3 +82,21 @@ def test_a_task_that_would_wait_for_what_stands_under_finally_is_refused(run_pla
     """)
     assert ran.code == 1
     assert not (ran.project / ".drystone").exists()
+
+
+def test_what_failed_can_be_told_apart_by_the_tasks_behind_it(run_plan: Run) -> None:
+    ran = run_plan("""
+        drystone: 1
+        name: test
+        on_failure: continue
+        tasks:
+          play:
+            ansible: {playbook: site.yaml, hosts: [{name: gone, address: 127.77.250.1, port: 1, user: root}]}
+            allow_failure: true
+            undo: none
+          mail:
+            needs: [play]
+            when: "{{ tasks.play.result.unreachable > 0 and tasks.play.result.failed == 0 }}"
+            noop: {}
+    """, files={"site.yaml": "- hosts: all\n  gather_facts: false\n  tasks: [{ansible.builtin.ping: }]\n"})  # fmt: skip
+    assert ran.types("mail") == ["task.ready", "task.started", "task.succeeded"]

@@ -43,7 +43,7 @@ class EventType(StrEnum):
     TASK_SUCCEEDED = "task.succeeded"
     """outputs, result, changed, log (path relative to the project's .drystone folder)."""
     TASK_FAILED = "task.failed"
-    """class, message, detail, hint, changed, final (no other attempt follows), log."""
+    """class, message, detail, hint, changed, final (no other attempt follows), log; result when the kind told one."""
     TASK_RETRYING = "task.retrying"
     """retry_at (ISO 8601)."""
     TASK_LOST = "task.lost"

@@ -10,6 +10,7 @@ import itertools
 import json
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +31,10 @@ from drystone.ports import Process
 
 MAX_OUTPUTS_BYTES = 1 << 20
 """Outputs of one attempt: the store holds references, not data; larger things are artifacts."""
+MAX_MESSAGE = 4_000
+"""Characters of a failure's message, and of its hint: a person reads them in a table."""
+MAX_DETAIL = 64_000
+"""Characters of a failure's detail."""
 _PLAIN = json.JSONEncoder()
 _WITH_SECRETS = json.JSONEncoder(default=str)
 
@@ -96,18 +101,9 @@ class Performer:
         ctx = self._context(job, vault, control, on_progress)
         try:
             return self._attempt(job, vault, ctx)
-        except AttemptError as error:
-            return _ended_badly(error, ctx)
-        except values.ExpressionError as error:
-            return _ended_badly(PermanentError(FailureClass.INVALID, str(error), changed=False), ctx)
-        except DrystoneError as error:
-            wrapped = PermanentError(FailureClass.INVALID, error.message, changed=False, hint=error.hint)
-            return _ended_badly(wrapped, ctx)
-        except Exception as error:
-            for line in traceback.format_exc().splitlines():
-                ctx.log(line)
-            message = f"unexpected {type(error).__name__} in the kind: {error}"
-            return _ended_badly(PermanentError(FailureClass.CRASHED, message, hint="its traceback is in the log"), ctx)
+        # A stranger's kind may raise anything; what would end this thread would leave the run waiting for ever.
+        except BaseException as error:
+            return _ended_badly(_explained(error, ctx), ctx)
         finally:
             ctx.close()
 
@@ -119,6 +115,7 @@ class Performer:
         kind = self._registry.get(body.kind)
         config = _config(kind, body, scope)
         ctx.control.check()
+        ctx.has_begun = True
         if job.after_loss and (recover := getattr(kind, "recover", None)) is not None:
             recover(ctx, config)
         if job.undo:
@@ -237,14 +234,48 @@ def _ended_well(outcome: Outcome, kind: Kind, vault: Vault, ctx: AttemptContext)
     return Ended(outputs=outputs, result=result, changed=outcome.changed, has_log=ctx.has_log)
 
 
+def _explained(error: BaseException, ctx: AttemptContext) -> AttemptError:
+    """Whatever was raised, as one of the errors that kinds raise; before the kind has begun nothing can have changed."""
+    match error:
+        case AttemptError():
+            return error
+        case values.ExpressionError():
+            return PermanentError(FailureClass.INVALID, str(error), changed=ctx.has_begun)
+        case DrystoneError():
+            return PermanentError(FailureClass.INVALID, error.message, changed=ctx.has_begun, hint=error.hint)
+        case _:
+            with suppress(OSError, ValueError):
+                for line in traceback.format_exception(error):
+                    ctx.log(line.rstrip("\n"))
+            message = f"unexpected {type(error).__name__} in the kind: {_said(error)}"
+            return PermanentError(FailureClass.CRASHED, message, hint="its traceback is in the log")
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "it cannot say what is wrong"
+
+
 def _ended_badly(error: AttemptError, ctx: AttemptContext) -> Ended:
-    clean = ctx.redactor.text
+    message = ctx.redactor.text(str(error.message))
     failure = Failure(
         failure_class=error.failure_class,
-        message=clean(error.message),
-        detail=clean(error.detail),
-        hint=clean(error.hint),
+        message=_cut(message, MAX_MESSAGE),
+        detail=_cut(ctx.redactor.text(str(error.detail)), MAX_DETAIL),
+        hint=_cut(ctx.redactor.text(str(error.hint)), MAX_MESSAGE),
         permanent=error.permanent,
     )
-    ctx.log(f"{error.failure_class.value}: {error.message}")
-    return Ended(failure=failure, changed=error.changed, retry_in=error.retry_in, has_log=True)
+    # The disk may be full, or the log closed: that must not hide the failure.
+    with suppress(OSError, ValueError):
+        ctx.log(f"{error.failure_class.value}: {message}")
+    result = ctx.redactor.data(error.result)
+    return Ended(failure=failure, result=result, changed=error.changed, retry_in=error.retry_in, has_log=True)
+
+
+def _cut(text: str, longest: int) -> str:
+    """The beginning and the end of a long text; all of it is in the log."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} ... {text[-longest // 2 :]}"

@@ -306,7 +306,9 @@ def _failed(draft: Draft, event: Event) -> None:
         return
     instance = _end_attempt(draft, event, AttemptStatus.FAILED)
     if event.data["final"]:
-        forward.settle_instance(draft, draft.set(instance, TaskStatus.FAILED, changed=instance.is_touched))
+        forward.settle_instance(draft, draft.set(instance, TaskStatus.FAILED, changed=instance.is_touched, result=event.data.get("result", {})))
+    else:
+        draft.put(instance)
 
 
 def _retrying(draft: Draft, event: Event) -> None:
@@ -402,10 +404,11 @@ def _of(draft: Draft, event: Event) -> Instance:
 
 
 def _end_attempt(draft: Draft, event: Event, status: AttemptStatus) -> Instance:
+    """The instance with its last attempt ended; not yet put back, as most callers change its status too."""
     instance = _of(draft, event)
     ended = _ended(instance.attempts[-1], event, status)
     draft.running = draft.running.discard(instance.id)
-    return draft.put(instance, attempts=(*instance.attempts[:-1], ended))
+    return draft.changed(instance, attempts=(*instance.attempts[:-1], ended))
 
 
 def _end_undo(draft: Draft, event: Event, status: AttemptStatus) -> Instance:

@@ -31,12 +31,13 @@ def failed(
     *,
     jitter: float,
     changed: bool = True,
+    result: Mapping[str, Any] | None = None,
     retry_in: timedelta | None = None,
     log: str | None = None,
 ) -> list[Event]:
     """The attempt in flight did not succeed: `task.cancelled`, or `task.failed` and, when it is tried again, `task.retrying`."""
     instance = run.instances[id_]
-    data = {**failure.to_json(), "changed": changed, **_log(log)}
+    data = {**failure.to_json(), "changed": changed, **({"result": result} if result else {}), **_log(log)}
     if failure.failure_class is FailureClass.CANCELLED:
         return [_event(run, id_, now, EventType.TASK_CANCELLED, data)]
     tried = len(instance.attempts) - instance.budget

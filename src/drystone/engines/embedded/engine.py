@@ -365,7 +365,15 @@ class EmbeddedEngine:
         if fact.undo:
             return undo_failed(run, id_, now, ended.failure, jitter=jitter, retry_in=ended.retry_in, log=log)
         return failed(
-            run, id_, now, ended.failure, jitter=jitter, changed=ended.changed, retry_in=ended.retry_in, log=log
+            run,
+            id_,
+            now,
+            ended.failure,
+            jitter=jitter,
+            changed=ended.changed,
+            result=ended.result,
+            retry_in=ended.retry_in,
+            log=log,
         )
 
     def _look_for_requests(self) -> None:

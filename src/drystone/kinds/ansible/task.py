@@ -56,6 +56,7 @@ class Ansible(api.Kind):
             _play(ctx, config, _Place(program=program, playbook=playbook, scratch=scratch), tally)
         failure = tally.failure()
         if failure is not None:
+            failure.result = tally.result(check=config.check)
             raise failure
         result = tally.result(check=config.check)
         return api.Outcome(outputs=tally.outputs, result=result, changed=result["changed"] > 0 and not config.check)
