@@ -306,7 +306,8 @@ def _failed(draft: Draft, event: Event) -> None:
         return
     instance = _end_attempt(draft, event, AttemptStatus.FAILED)
     if event.data["final"]:
-        forward.settle_instance(draft, draft.set(instance, TaskStatus.FAILED, changed=instance.is_touched, result=event.data.get("result", {})))
+        result = event.data.get("result", {})
+        forward.settle_instance(draft, draft.set(instance, TaskStatus.FAILED, changed=instance.is_touched, result=result))
     else:
         draft.put(instance)
 
