@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from drystone.core import durations, values
+from drystone.core import codec, durations, values
 from drystone.core.plan import Body, Poll, UndoMode
 from drystone.core.run import Failure, Instance, Run, scope_of
 from drystone.engines.context import AttemptContext, Control
@@ -35,8 +35,7 @@ MAX_MESSAGE = 4_000
 """Characters of a failure's message, and of its hint: a person reads them in a table."""
 MAX_DETAIL = 64_000
 """Characters of a failure's detail."""
-_PLAIN = json.JSONEncoder()
-_WITH_SECRETS = json.JSONEncoder(default=str)
+_STRICT = json.JSONEncoder(default=str, allow_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,17 +220,28 @@ def _config(kind: Kind, body: Body, scope: Mapping[str, Any]) -> Config:
 
 
 def _ended_well(outcome: Outcome, kind: Kind, vault: Vault, ctx: AttemptContext) -> Ended:
-    outputs = vault.seal_outputs(outcome.outputs, outcome.sensitive)
     try:
-        size = len(_WITH_SECRETS.encode(outputs))
-        _PLAIN.encode(outcome.result)
+        outputs, size = _as_stored(vault.seal_outputs(outcome.outputs, outcome.sensitive))
+        result, _ = _as_stored(vault.redactor.data(dict(outcome.result)))
     except (TypeError, ValueError) as error:
         raise PermanentError(FailureClass.CRASHED, f'kind "{kind.name}" gave outputs that are not JSON: {error}') from error
     if size > MAX_OUTPUTS_BYTES:
         message = f"outputs of {size:,} bytes are more than the store takes ({MAX_OUTPUTS_BYTES:,})"
         raise PermanentError(FailureClass.INVALID, message, hint="write them to a file and give its path")
-    result = vault.redactor.data(dict(outcome.result))
     return Ended(outputs=outputs, result=result, changed=outcome.changed, has_log=ctx.has_log)
+
+
+def _as_stored(data: Any) -> tuple[Any, int]:
+    """JSON data as the journal will give it back (a key is text, a tuple a list), so that a replay sees the same; and its size.
+
+    Raises TypeError or ValueError when it is no JSON.
+    """
+    if not data and isinstance(data, dict):
+        return data, 2
+    text = codec.pack(data)
+    if "NaN" in text or "Infinity" in text:
+        _STRICT.encode(data)
+    return codec.unpack(text), len(text)
 
 
 def _explained(error: BaseException, ctx: AttemptContext) -> AttemptError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +18,9 @@ from drystone.ports import Clock, Process, ProcessEnd, ProcessSpec, Redactor
 
 MAX_PROGRESS = 2_000
 """Progress events of one attempt: past these only the log goes on, so that a chatty tool cannot fill the store."""
+
+MAX_PROGRESS_CHARACTERS = 16_000
+"""Of one progress event's message, and of its data as JSON; data that is longer is left out, for it is in the log."""
 
 
 class Control:
@@ -89,6 +94,8 @@ class AttemptContext:
     _emitted: int = 0
     _processes: int = 0
     _has_workspace: bool = False
+    has_begun: bool = False
+    """Whether the kind was given the word, so that the world may have changed."""
 
     @property
     def workspace(self) -> Path:
@@ -143,7 +150,7 @@ class AttemptContext:
         """Tells progress to those who watch."""
         self._emitted += 1
         if self._emitted <= MAX_PROGRESS:
-            self.on_progress(self.redactor.text(message), self.redactor.data(data))
+            self.on_progress(self.redactor.text(str(message))[:MAX_PROGRESS_CHARACTERS], _to_journal(self.redactor.data(data)))
 
     def redact(self, value: str) -> None:
         """From now on `value` is a secret."""
@@ -217,11 +224,20 @@ class AttemptContext:
         """Closes the log, and clears away a workspace that nothing was left in."""
         with self._lock:
             if self._log is not None:
-                self._log.close()
+                # The last line may not fit on a full disk; the attempt has ended all the same.
+                with suppress(OSError):
+                    self._log.close()
         if self._has_workspace:
-            work = self.folder() / "work"
-            if work.is_dir() and not any(work.iterdir()):
-                work.rmdir()
+            with suppress(OSError):
+                (self.folder() / "work").rmdir()
+
+
+def _to_journal(data: Any) -> Any:
+    """A kind's own facts as JSON data: what is none is put as text."""
+    if not data:
+        return data
+    text = json.dumps(data, default=str, skipkeys=True)
+    return json.loads(text) if len(text) <= MAX_PROGRESS_CHARACTERS else {}
 
 
 class _Tail:

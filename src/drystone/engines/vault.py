@@ -62,7 +62,7 @@ class Vault:
 
     def seal_outputs(self, outputs: Any, sensitive: frozenset[str]) -> Any:
         """Outputs as they may be stored: those named sensitive are sealed, and any text in which a known secret shows."""
-        if isinstance(outputs, Mapping):
+        if isinstance(outputs, Mapping) and not self._shows_in_keys(outputs):
             for name in sensitive & outputs.keys():
                 self.redactor.add(outputs[name])
             return {
@@ -70,11 +70,16 @@ class Vault:
             }
         return self._seal_known(outputs)
 
+    def _shows_in_keys(self, data: Mapping[Any, Any]) -> bool:
+        return any(isinstance(key, str) and self.redactor.text(key) != key for key in data)
+
     def _seal_known(self, data: Any) -> Any:
         match data:
             case str():
                 return data if self.redactor.text(data) == data else self.seal(data)
             case Mapping():
+                if self._shows_in_keys(data):
+                    return self.seal(data)
                 return {key: self._seal_known(item) for key, item in data.items()}
             case list() | tuple():
                 return [self._seal_known(item) for item in data]
