@@ -12,6 +12,7 @@ from threading import Event as Signal
 from typing import TYPE_CHECKING
 
 from drystone.app.world import World
+from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, did_you_mean
 from drystone.core.graph import Graph, KindInfo
 from drystone.core.plan import UndoWhen
@@ -36,6 +37,7 @@ class Look:
     home: Path
 
 
+@in_one_burst
 def look(world: World, word: str) -> Look:
     """The run that a word means: an id, a unique beginning of one, or `last`. Raises NotFoundError, RefusedError."""
     journal = existing(world)

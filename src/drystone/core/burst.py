@@ -1,4 +1,4 @@
-"""Building much at once: the garbage collector rests while a plan is read and compiled.
+"""Building much at once: the garbage collector rests while a plan is compiled, and while a run is folded from its events.
 
 A plan of 10,000 tasks becomes half a million objects, none of which is garbage. Looking through them again and again took more than half
 of the time; nothing but the time depends on it.
