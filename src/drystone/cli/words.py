@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drystone.core.run import Attempt, Instance, Run, UndoStatus
+from drystone.core.run import Attempt, Cause, Instance, Run, UndoStatus
 from drystone.core.states import RunStatus, TaskStatus
 
 
@@ -76,8 +76,9 @@ def took(attempts: tuple[Attempt, ...], now: datetime) -> timedelta | None:
 
 
 def elapsed(run: Run, now: datetime) -> timedelta:
-    """How long the run has been going, or went."""
-    return (run.finished_at or now) - (run.started_at or run.created_at)
+    """How long the run has been going, or went; of one that a person asked to undo, the way back alone."""
+    asked = run.stopping_since if run.cause is Cause.REQUESTED else None
+    return (run.finished_at or now) - (asked or run.started_at or run.created_at)
 
 
 def duration(length: timedelta | None) -> str:

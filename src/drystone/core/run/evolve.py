@@ -218,6 +218,8 @@ def _compensating(draft: Draft, event: Event) -> None:
     _reopen(draft)
     _end_pending(draft)
     draft.set_run(RunStatus.COMPENSATING, cause=Cause(event.data["cause"]), finished_at=None, left=())
+    if event.data["cause"] == Cause.REQUESTED:
+        draft.stopping_since = event.at
     # A way back of before may stand in this same batch; what it left ready is marked anew.
     draft.back_ready, draft.back_gone = [], set()
     draft.goes_back = draft.back_rebuilt = True

@@ -194,6 +194,7 @@ class Run:
     fatal: tuple[str, ...] = ()
     """Instances whose failure the run does not tolerate, in the order in which they failed."""
     stopping_since: datetime | None = None
+    """Since when it does not go forward any more: a failure, a cancel, or a person's wish to undo it."""
     cancel_requested: bool = False
     closing: Mapping[str, Any] | None = None
     """The data of the run.finished event to come, while the tasks under `finally` run."""
