@@ -54,6 +54,14 @@ def test_what_is_left_standing_is_told_with_its_reason(look_at: LookAt) -> None:
     assert "    vm: it cannot be undone" in text
 
 
+def test_past_a_pivot_no_undo_is_told_of_and_none_is_offered(look_at: LookAt) -> None:
+    tasks = {**CHAIN, "software": task("software", ["vm"], pivot=True)}
+    look, text = ended(look_at, tasks, script={"migration": fail()})
+    assert '"software" has succeeded, and nothing is undone past it' in text
+    assert "    vm\n" in text and "its undo failed" not in text
+    assert not any(" undo " in step for step in run_view.next_steps(look))
+
+
 def test_an_undo_that_failed_is_told_as_a_failure_of_its_own(look_at: LookAt) -> None:
     tasks = {**CHAIN, "vm": task("vm", ["network"], undo=Undo(mode=UndoMode.AUTO, retry=RetryPolicy()))}
     _, text = ended(look_at, tasks, script={"migration": fail(), "undo:vm": fail("unreachable", "no route to host")})

@@ -170,7 +170,7 @@ def _left(run: Run) -> Iterator[str]:
         yield f"{paint('!', 'red')} left standing:"
         for id_ in run.left:
             item = run.instances.get(id_)
-            reason = "" if item is None else item.undo.reason or "its undo failed"
+            reason = "" if item is None or run.passed_pivot else item.undo.reason or "its undo failed"
             yield f"    {id_}{f': {reason}' if reason else ''}"
 
 
@@ -205,12 +205,13 @@ def next_steps(look: Look) -> list[str]:
     command = "drystone" if _is_here(look.home) else f"drystone -C {shlex.quote(str(look.home.parent))}"
     id_ = words.short(run.id)
     again = f"{command} resume {id_}"
+    undo = [] if run.passed_pivot else [f"{command} undo {id_}"]
     match run.status:
         case RunStatus.SUCCEEDED:
             steps = [f"{command} show {id_}"]
-            return [*steps, f"{command} undo {id_}"] if any(i.changed for i in run.in_order()) else steps
+            return [*steps, *undo] if any(i.changed for i in run.in_order()) else steps
         case RunStatus.FAILED | RunStatus.CANCELLED:
-            return [f"{command} show {id_}", f"{again}      # goes on where it stopped", f"{command} undo {id_}"]
+            return [f"{command} show {id_}", f"{again}      # goes on where it stopped", *undo]
         case RunStatus.COMPENSATED:
             return [f"{command} show {id_}", f"{command} logs {id_}"]
         case RunStatus.COMPENSATION_FAILED:
