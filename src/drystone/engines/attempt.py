@@ -6,6 +6,7 @@ whatever a kind does, the answer is an `Ended`.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import traceback
@@ -253,6 +254,9 @@ def _explained(error: BaseException, ctx: AttemptContext) -> AttemptError:
             return PermanentError(FailureClass.INVALID, str(error), changed=ctx.has_begun)
         case DrystoneError():
             return PermanentError(FailureClass.INVALID, error.message, changed=ctx.has_begun, hint=error.hint)
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f' where "{error.filename}" should be' if error.filename else ""
+            return PermanentError(FailureClass.CRASHED, f"the disk is full{where}", changed=ctx.has_begun, hint="make room, then run again")
         case _:
             with suppress(OSError, ValueError):
                 for line in traceback.format_exception(error):

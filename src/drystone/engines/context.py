@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from drystone.errors import CancelledError, FailureClass, PermanentError, TemporaryError
 from drystone.plugin.api import ProcessResult
@@ -90,7 +90,8 @@ class AttemptContext:
     runner: Process
     on_progress: Callable[[str, Mapping[str, Any]], None]
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _log: TextIO | None = None
+    _log: BinaryIO | None = None
+    _lost_lines: int = 0
     _emitted: int = 0
     _processes: int = 0
     _has_workspace: bool = False
@@ -136,10 +137,16 @@ class AttemptContext:
         self._write(self.redactor.text(line))
 
     def _write(self, clean: str) -> None:
+        """A log that cannot be written loses lines and not the work: a terraform that is ended for it would lose resources."""
         with self._lock:
-            if self._log is None:
-                self._log = (_private(self.folder()) / "log").open("a", encoding="utf-8", errors="replace", buffering=1)
-            self._log.write(clean + "\n")
+            lost = f"({self._lost_lines:,} lines could not be written)\n" if self._lost_lines else ""
+            try:
+                if self._log is None:
+                    self._log = (_private(self.folder()) / "log").open("ab", buffering=0)
+                self._log.write(f"{lost}{clean}\n".encode(errors="replace"))
+                self._lost_lines = 0
+            except OSError:
+                self._lost_lines += 1
 
     @property
     def has_log(self) -> bool:
@@ -224,7 +231,6 @@ class AttemptContext:
         """Closes the log, and clears away a workspace that nothing was left in."""
         with self._lock:
             if self._log is not None:
-                # The last line may not fit on a full disk; the attempt has ended all the same.
                 with suppress(OSError):
                     self._log.close()
         if self._has_workspace:
