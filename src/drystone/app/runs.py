@@ -109,7 +109,13 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
         token=token,
     )
     run = new_run(id=record.id, graph=graph, inputs=sealed, environment=record.environment, created_at=now)
-    return _take(world, record, run, lambda engine: engine.start(record, run, vault))
+    try:
+        return _take(world, record, run, lambda engine: engine.start(record, run, vault))
+    except RefusedError:
+        # Another process may have started it with this token since we looked.
+        if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
+            return known
+        raise
 
 
 def _environment(graph: Graph, checked: Mapping[str, Any]) -> str | None:
@@ -148,6 +154,12 @@ def resume(world: World, word: str) -> Hand:
     """
     look = reading.look(world, word)
     return _take(world, look.record, look.run, lambda engine: engine.resume(look.record, look.run, world.vault(), by=world.by))
+
+
+def interrupted(world: World, word: str) -> Sequence[str]:
+    """Instances whose attempt was in flight when the run's process died: what they left running is ended before anything else."""
+    run = reading.look(world, word).run
+    return () if world.journal().summary(run.id).owner is not None else sorted(run.running)
 
 
 def undo(world: World, look: Look) -> Hand:

@@ -46,6 +46,8 @@ def resume(ctx: typer.Context, word: RunWord = "last", json: Json = False) -> in
     from drystone.app import runs
 
     world = session(ctx).world()
+    if lost := runs.interrupted(world, word):
+        typer.echo(f"its process died during {', '.join(lost)}: what it left running is let finish or ended first", err=True)
     return _drive(world, runs.resume(world, word), json=json)
 
 
