@@ -9,6 +9,7 @@ import pytest
 from drystone.core.events import EventType
 from drystone.core.plan import Fanout, OnFailure, RunIf, Undo, UndoMode
 from drystone.core.retry import RetryPolicy
+from drystone.core.run.decide import folder_of
 from drystone.core.states import RunStatus, TaskStatus
 from drystone.testing.graphs import graph_of, task
 from drystone.testing.simulation import START, Simulation, fail, ok
@@ -212,3 +213,26 @@ def test_a_lost_attempt_that_may_not_be_repeated_fails_the_run() -> None:
     run = simulation.finish()
     assert run.error is not None and run.error["class"] == "crashed"
     assert run.instances["a"].status is TaskStatus.FAILED
+
+
+def test_the_deadline_that_ended_a_run_does_not_end_its_resume_at_once() -> None:
+    graph = graph_of({"slow": []}, timeout=timedelta(seconds=10), on_failure=OnFailure.STOP)
+    simulation = Simulation(graph, script={"slow": ok(after=timedelta(seconds=60))})
+    assert simulation.finish().status is RunStatus.FAILED
+    simulation.resume(script={"slow": ok()})
+    assert simulation.finish().status is RunStatus.SUCCEEDED
+
+
+def test_time_in_which_nobody_drove_a_run_does_not_count_against_its_deadline() -> None:
+    simulation = Simulation(graph_of({"a": [], "b": ["a"]}, timeout=timedelta(seconds=10)))
+    simulation.until("b")
+    simulation.now += timedelta(hours=8)
+    simulation.crash()
+    assert simulation.finish().status is RunStatus.SUCCEEDED
+    assert simulation.replayed() == simulation.run
+
+
+def test_the_folder_of_an_instance_with_a_long_key_is_not_too_long_for_the_file_system() -> None:
+    folders = {folder_of(f'vm["{"k" * 300}{n}"]') for n in range(3)}
+    assert len(folders) == 3
+    assert all(len(folder) <= 200 for folder in folders)

@@ -6,15 +6,16 @@ performs what has an effect. So every command changes the state by its event, or
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rpds import HashTrieMap
 
-from drystone.core import values
+from drystone.core import durations, values
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
 from drystone.core.plan import Fanout, OnFailure, Task, UndoMode
@@ -44,7 +45,7 @@ def decide(run: Run, now: datetime) -> list[Command]:
 
 def _forward(run: Run, now: datetime) -> list[Command]:
     if (deadline := _deadline(run)) is not None and now >= deadline:
-        reason = f"the run's time of {run.graph.plan.timeout} is up"
+        reason = f"the run's time of {durations.to_text(run.graph.plan.timeout or timedelta())} is up"
         data = {"by": "drystone", "reason": reason, "cause": Cause.TIMEOUT.value}
         return [_record(run, now, EventType.RUN_CANCEL_REQUESTED, data=data)]
     if run.forward.reached:
@@ -75,7 +76,7 @@ def _due(waiting: HashTrieMap[str, datetime], now: datetime) -> list[str]:
 
 def _deadline(run: Run) -> datetime | None:
     timeout = run.graph.plan.timeout
-    return run.started_at + timeout if timeout is not None and run.started_at is not None else None
+    return run.clocked_from + timeout if timeout is not None and run.clocked_from is not None else None
 
 
 def _wake(moments: Iterable[datetime | None]) -> list[Command]:
@@ -104,9 +105,15 @@ def log_of(run: Run, instance: Instance, number: int, *, undo: bool = False) -> 
 
 def folder_of(instance_id: str) -> str:
     """An instance id as the name of a folder: what a file system might not like is written as %XX, and no two are alike."""
-    return _ODD.sub(lambda found: f"%{ord(found[0]):02x}", instance_id)
+    name = _ODD.sub(lambda found: f"%{ord(found[0]):02x}", instance_id)
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(instance_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"{name[: LONGEST_NAME - 33]}~{digest}"
 
 
+LONGEST_NAME = 200
+"""Characters of a folder's name; file systems take 255 bytes, and names made from it need some."""
 _ODD = re.compile(r"[^A-Za-z0-9\-_.\[\]]")
 
 

@@ -39,7 +39,7 @@ class Draft:
         self.instances, self.expansions = run.instances, run.expansions
         self.views, self.running = run.views, run.running
         self.fatal, self.stopping_since = run.fatal, run.stopping_since
-        self.now = run.created_at
+        self.now = self.last_at = run.last_at or run.created_at
         self.fields: dict[str, Any] = {}
         index = run.forward
         self.open, self.unsettled, self.failures = index.open, index.unsettled, index.failures
@@ -153,10 +153,10 @@ def evolve(run: Run, *events: Event) -> Run:
         if 0 < event.seq <= seq:
             continue
         seq = max(seq, event.seq)
-        draft.now = event.at
+        draft.last_at, draft.now = draft.now, event.at
         if (handler := HANDLERS.get(event.type)) is not None:
             handler(draft, event)
-    draft.fields["seq"] = seq
+    draft.fields.update(seq=seq, last_at=draft.now)
     return draft.finish()
 
 
@@ -168,12 +168,16 @@ def _run_started(draft: Draft, event: Event) -> None:
     if "finish_grace" in event.data:
         fields["finish_grace"] = timedelta(seconds=event.data["finish_grace"])
     if draft.current("status") is RunStatus.QUEUED:
-        draft.set_run(RunStatus.RUNNING, started_at=event.at)
+        draft.set_run(RunStatus.RUNNING, started_at=event.at, clocked_from=event.at)
+    elif (clocked := draft.current("clocked_from")) is not None:
+        # Its process had died: the time in which nobody drove it does not count.
+        fields["clocked_from"] = clocked + max(event.at - draft.last_at, timedelta())
     draft.fields.update(fields)
 
 
 def _run_resumed(draft: Draft, event: Event) -> None:
-    draft.set_run(RunStatus.RUNNING, cause=None, reason="", cancel_requested=False, finished_at=None, left=())
+    fresh: dict[str, Any] = {"cause": None, "reason": "", "cancel_requested": False, "finished_at": None, "left": ()}
+    draft.set_run(RunStatus.RUNNING, clocked_from=event.at, **fresh)
     _reopen(draft)
     draft.fatal, draft.stopping_since, draft.goes_back = (), None, False
     for id_ in event.data["reset"]:

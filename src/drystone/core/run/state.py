@@ -202,6 +202,10 @@ class Run:
     finish_grace: timedelta = timedelta(minutes=5)
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    clocked_from: datetime | None = None
+    """Where the run's deadline counts from: later than `started_at` once a person resumed it, or nobody drove it for a while."""
+    last_at: datetime | None = None
+    """Of the last event."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     left: tuple[str, ...] = ()
     seq: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import queue
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
+from drystone.core.plan import UndoMode
 from drystone.core.run import (
     AttemptStatus,
     Instance,
@@ -140,7 +142,7 @@ class EmbeddedEngine:
     def start(self, record: RunRecord, run: Run, vault: Vault) -> None:
         """Records a new run and takes it. Raises LockedError when its environment is held; then nothing is recorded."""
         now = self._clock.now()
-        self._free_stale_lock(run.environment)
+        self._free_stale_lock(run)
         lock = self._lock_of(run, now, "run") if run.environment is not None else None
         self._journal.create(record, _summary(run, record.plan), lock)
         self._take(run, vault, Path(record.root), [_created(record)])
@@ -160,13 +162,16 @@ class EmbeddedEngine:
         request(run, now)  # refused before anything is taken
         lease = self._journal.claim(run.id, self._owner, self._settings.lease, now)
         try:
-            self._free_stale_lock(run.environment)
+            self._free_stale_lock(run)
             if run.environment is not None:
                 self._journal.lock(self._lock_of(run, now, "resume"))
             # Another process may have written between our reading and our claim.
             run = evolve(run, *self._journal.events(run.id, after=run.seq))
             driven = _Driven(run=run, lease=lease, vault=vault, project=Path(record.root))
             was_final = run.status.is_final
+            if was_final:
+                # A wish that came too late to end the run before must not end what is asked for now.
+                self._layout.cancel_request(run.id).unlink(missing_ok=True)
             if run.seq == 0:
                 driven.add([_created(record)])
             asked = request(run, now)
@@ -176,6 +181,8 @@ class EmbeddedEngine:
                 driven.add(lost)
             driven.add(asked)
         except Exception:
+            if run.status.is_final and run.environment is not None:
+                self._journal.unlock(run.environment, run.id)
             self._journal.release(lease)
             raise
         self._driven[run.id] = driven
@@ -203,13 +210,18 @@ class EmbeddedEngine:
         assert run.environment is not None
         return LockInfo(environment=run.environment, run=run.id, owner=self._owner, reason=reason, since=now)
 
-    def _free_stale_lock(self, environment: str | None) -> None:
+    def _free_stale_lock(self, run: Run) -> None:
         """A crash may come between the end of a run and the release of its lock: then nobody holds it any more."""
-        held = next((lock for lock in self._journal.locks() if lock.environment == environment), None)
-        if held is None or held.run in self._driven:
+        held = next((lock for lock in self._journal.locks() if lock.environment == run.environment), None)
+        if held is None or held.run == run.id or held.run in self._driven:
             return
-        if self._journal.summary(held.run).status.is_final:
+        if not self._journal.summary(held.run).status.is_final:
+            return
+        # Only who has the run may give its lock back: another process may be about to take it up again.
+        with suppress(LockedError):
+            lease = self._journal.claim(held.run, self._owner, self._settings.lease, self._clock.now())
             self._journal.unlock(held.environment, held.run)
+            self._journal.release(lease)
 
     # ---- asking -----------------------------------------------------------------------------------------------------
 
@@ -274,7 +286,7 @@ class EmbeddedEngine:
             attempt=command.attempt,
             token=command.token,
             undo=undo,
-            after_loss=_follows(AttemptStatus.LOST, run.instances[id_], undo=undo),
+            after_loss=_follows(AttemptStatus.LOST, run.instances[id_], undo=undo) or (undo and _undoes_a_lost_one(run.instances[id_])),
             after_failure=_follows(AttemptStatus.FAILED, run.instances[id_], undo=undo),
             project=driven.project,
         )
@@ -298,8 +310,10 @@ class EmbeddedEngine:
         if run.environment is not None:
             self._layout.prune(run.environment, run.graph.plan.name)
             self._journal.unlock(run.environment, run.id)
+        # Before others may take it: a wish that comes later is meant for them.
+        with suppress(OSError):
+            self._layout.cancel_request(run.id).unlink()
         self._journal.release(driven.lease)
-        self._layout.cancel_request(run.id).unlink(missing_ok=True)
 
     # ---- facts ------------------------------------------------------------------------------------------------------
 
@@ -386,7 +400,7 @@ class EmbeddedEngine:
                 asked = json.loads(path.read_text(encoding="utf-8"))
                 self._absorb([_CancelAsked(run_id, str(asked.get("by", "")), str(asked.get("reason", "")))])
                 path.unlink(missing_ok=True)
-            except (FileNotFoundError, ValueError, AttributeError):
+            except (OSError, ValueError, AttributeError):
                 continue
 
     def _renew(self) -> None:
@@ -404,8 +418,11 @@ class EmbeddedEngine:
         for driven in self._driven.values():
             for control in driven.controls.values():
                 control.cancel(reason)
-        while any(driven.controls for driven in self._driven.values()):
-            self._absorb([self._inbox.get()])
+        end = self._clock.monotonic() + self._settings.finish_grace.total_seconds()
+        # A kind that does not listen must not keep the process for ever.
+        while any(driven.controls for driven in self._driven.values()) and (left := end - self._clock.monotonic()) > 0:
+            with suppress(queue.Empty):
+                self._absorb([self._inbox.get(timeout=left)])
         try:
             self._commit()
         except (StoreError, LockedError):
@@ -446,6 +463,13 @@ def _follows(end: AttemptStatus, instance: Instance, *, undo: bool) -> bool:
     """Whether the attempt before the last ended so."""
     attempts = instance.undo.attempts if undo else instance.attempts
     return len(attempts) > 1 and attempts[-2].status is end
+
+
+def _undoes_a_lost_one(instance: Instance) -> bool:
+    """Whether the kind itself now takes back what nobody saw the end of: then it must look at the world first."""
+    if instance.undo.mode is not UndoMode.AUTO or not instance.attempts:
+        return False
+    return len(instance.undo.attempts) == 1 and instance.attempts[-1].status is AttemptStatus.LOST
 
 
 def _batch(driven: _Driven) -> Batch:
