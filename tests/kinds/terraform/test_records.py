@@ -59,13 +59,21 @@ def test_what_was_taken_away_from_outside_did_not_exist(records, keep):
     assert records.before("two") == Before(existed=False, version=None)
 
 
-def test_old_runs_and_their_versions_give_way(records, keep):
+def test_old_versions_give_way_and_the_runs_that_led_to_them_are_not_forgotten(records, keep):
     for number in range(5):
         version = keep(str(number))
         records.begin(f"run-{number}", version, was_there=number > 0, serial=number)
         records.succeed(version)
-    assert sorted(file.stem for file in (records.folder / "runs").iterdir()) == ["run-3", "run-4"]
     assert {folder.name for folder in (records.folder / "versions").iterdir()} == {keep(str(n)).id for n in (2, 3, 4)}
+    assert [(before := records.before(f"run-{n}")) and before.existed for n in range(5)] == [False, True, True, True, True]
+    assert (forgotten := records.before("run-1")) is not None and records.version(forgotten.version) is None
+
+
+def test_only_the_last_run_has_no_later_one(records, keep):
+    for run in ("b", "a"):
+        records.begin(run, keep(run), was_there=run == "a", serial=None)
+    records.begin("b", keep("c"), was_there=True, serial=None)
+    assert (records.later("b"), records.later("a")) == ("a", None)
 
 
 def test_a_version_that_was_copied_half_is_copied_again(records, keep):

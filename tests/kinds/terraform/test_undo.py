@@ -110,6 +110,25 @@ def test_after_a_restore_the_next_undo_restores_the_same_version(kind, new_attem
         assert inputs(undo.ctx) == {"a": "old"}
 
 
+def test_an_old_runs_undo_does_not_take_down_what_a_later_run_made_of_it(kind, new_attempt, app, configure):
+    for run, name in (("one", "old"), ("two", "new")):
+        kind.run(new_attempt(run=run).ctx, configure(vars={"name": name}))
+    undo = new_attempt(run="one")
+    with pytest.raises(PermanentError, match='run "two" has changed the same resources since') as caught:
+        kind.undo(undo.ctx, configure(vars={"name": "old"}))
+    assert caught.value.failure_class == FailureClass.REFUSED
+    assert inputs(undo.ctx) == {"a": "new"}
+
+
+def test_runs_are_taken_back_latest_first(kind, new_attempt, app, configure):
+    for run, name in (("one", "old"), ("two", "new")):
+        kind.run(new_attempt(run=run).ctx, configure(vars={"name": name}))
+    for run in ("two", "one"):
+        undo = new_attempt(run=run)
+        assert kind.undo(undo.ctx, configure(vars={"name": "any"})).changed
+    assert list(undo.ctx.state.iterdir()) == []
+
+
 def test_what_was_never_good_is_destroyed_by_the_next_runs_undo(kind, new_attempt, half_way, configure):
     for run in ("one", "two"):
         with pytest.raises(AttemptError):

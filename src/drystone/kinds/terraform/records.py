@@ -29,7 +29,7 @@ from drystone.kinds.terraform.source import Source
 from drystone.plugin.files import sync_folder, write_atomic
 
 KEPT_RUNS = 20
-"""Runs of one instance whose way back is kept; older ones can no longer be undone."""
+"""Runs of one instance that can be restored from; what was there before older ones is remembered, but not the modules."""
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 
@@ -195,6 +195,11 @@ class Records:
         data = _load(self._marker(run))
         return Before(**data) if data is not None else None
 
+    def later(self, run: str) -> str | None:
+        """The newest run that has changed the instance since this one first did, and was not taken back; None when there is none."""
+        newest = self._markers()[-1:]
+        return newest[0].stem if newest and newest[0] != self._marker(run) else None
+
     def begin(self, run: str, version: Version, *, was_there: bool, serial: int | None) -> None:
         """Called before each apply of a run. What was there before is noted by the first one only: later ones find what it left."""
         now = self.instance
@@ -233,16 +238,18 @@ class Records:
     def _marker(self, run: str) -> Path:
         return self.folder / "runs" / f"{run}.json"
 
+    def _markers(self) -> list[Path]:
+        """Of all runs, in the order in which they first applied."""
+        return sorted((self.folder / "runs").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+
     def _note(self, instance: Instance) -> None:
         _write(self.folder / "instance.json", asdict(instance))
 
     def _prune(self) -> None:
-        """Drops the markers of the oldest runs, and the versions that nothing leads back to."""
-        markers = sorted((self.folder / "runs").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
-        for marker in markers[: -self.kept_runs]:
-            marker.unlink(missing_ok=True)
-        now = self.instance
-        wanted = {now.good, now.applied, *((_load(marker) or {}).get("version") for marker in markers[-self.kept_runs :])}
+        """Drops the versions that only the oldest runs lead back to."""
+        # The markers stay: without its own, an old run would seem to have changed nothing.
+        now, kept = self.instance, self._markers()[-self.kept_runs :]
+        wanted = {now.good, now.applied, *((_load(marker) or {}).get("version") for marker in kept)}
         for folder in (self.folder / "versions").iterdir():
             if folder.name not in wanted:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -4,6 +4,7 @@
     undo: nothing was there before this run -> destroy what is there now, and forget the instance
           something was                     -> apply the last good version of then again
 
+Runs that changed the same instance are taken back latest first; an earlier one is refused, as it would take down what the later one left.
 An update is never undone by destroying (DESIGN §4.5). What was there before a run is noted on disk before its first apply, so that a
 retry, or an undo after a crash, does not take this run's own half-made resources for something older.
 """
@@ -59,6 +60,7 @@ class Terraform(api.Kind):
             if before is None:
                 ctx.log("this run applied nothing here: there is nothing to take back")
                 return Outcome(changed=False)
+            check_is_latest(ctx.run_id, records)
             session = self._session(ctx, config, records)
             if not before.existed:
                 return self._destroy(ctx, config, session)
@@ -172,6 +174,17 @@ def at_work(records: Records) -> Iterator[None]:
         message = f'"{error.filename}": {error.strerror}' if error.filename else str(error)
         hint = "check that it may be read, that the state folder may be written, and that the disk has room"
         raise TemporaryError(FailureClass.CRASHED, message, hint=hint) from error
+
+
+def check_is_latest(run: str, records: Records) -> None:
+    """Raises PermanentError(refused) when taking this run back would take back what a later run made of it, too."""
+    if (later := records.later(run)) is not None:
+        raise PermanentError(
+            FailureClass.REFUSED,
+            f'run "{later}" has changed the same resources since',
+            changed=False,
+            hint=f"nothing was taken back here; take that run back first (drystone undo {later}), then this one (drystone resume {run})",
+        )
 
 
 def check_variables(facts: source.Facts, config: TerraformConfig) -> None:
