@@ -6,10 +6,10 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 
 import yaml
 
+from benchmarks.figures import Taken, timed
 from benchmarks.project import folder
 from drystone.core import codec
 from drystone.ports import Batch
@@ -26,47 +26,47 @@ TASK = "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 STATE = "INSERT OR REPLACE INTO states VALUES (?, ?, ?)"
 
 
-def write(batches: Sequence[Batch]) -> float:
-    """Seconds for these transactions, each of them on the disk before the next one begins."""
+def write(batches: Sequence[Batch]) -> Taken:
+    """These transactions, each of them on the disk before the next one begins."""
     ready = [_rows(batch) for batch in batches]
     with folder() as place:
         connection = sqlite3.connect(place / "bare.db", isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(TABLES)
-        before = perf_counter()
-        for events, tasks, state in ready:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(EVENT, events)
-            connection.executemany(TASK, tasks)
-            connection.execute(STATE, state)
-            connection.execute("COMMIT")
-        seconds = perf_counter() - before
+        taken = timed(lambda: _write(connection, ready))
         connection.close()
-        return seconds
+        return taken
 
 
-def _rows(batch: Batch) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], tuple[object, ...]]:
+_Rows = tuple[list[tuple[object, ...]], list[tuple[object, ...]], tuple[object, ...]]
+
+
+def _write(connection: sqlite3.Connection, ready: Sequence[_Rows]) -> None:
+    for events, tasks, state in ready:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(EVENT, events)
+        connection.executemany(TASK, tasks)
+        connection.execute(STATE, state)
+        connection.execute("COMMIT")
+
+
+def _rows(batch: Batch) -> _Rows:
     events: list[tuple[object, ...]] = [(batch.run, event.seq, codec.dumps(event)) for event in batch.events]
     tasks = [tuple(rows.from_task(task).values()) for task in batch.tasks]
     assert batch.summary is not None
     return events, tasks, (batch.run, batch.summary.status.value, batch.summary.tasks_done)
 
 
-def read(store: Path) -> float:
-    """Seconds to read every event of a store as JSON."""
+def read(store: Path) -> None:
+    """Every event of a store, as JSON."""
     connection = sqlite3.connect(store)
-    before = perf_counter()
     events = [json.loads(body) for (body,) in connection.execute("SELECT body FROM events ORDER BY run, seq")]
-    seconds = perf_counter() - before
     connection.close()
     assert events
-    return seconds
 
 
-def parse(text: str) -> float:
-    """Seconds for libyaml to go through a text and make nothing of it."""
-    before = perf_counter()
+def parse(text: str) -> None:
+    """Libyaml goes through a text, and nothing is made of it."""
     for _ in yaml.parse(text, Loader=yaml.CSafeLoader):
         pass
-    return perf_counter() - before

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +20,7 @@ class Figure:
     samples: one number for each repetition.
     limit:   the same work without drystone, taken in turn with `samples`; empty when nothing compares.
     against: what `limit` is.
+    cpu:     the processor's seconds in each sample: far below the wall's when other programs had the processor.
     rivals:  other engines -> their samples, of the same run of this program.
     """
 
@@ -26,6 +30,7 @@ class Figure:
     budget: float | None = None
     limit: Sequence[float] = ()
     against: str = ""
+    cpu: Sequence[float] = ()
     rivals: tuple[tuple[str, Sequence[float]], ...] = ()
 
     @property
@@ -50,6 +55,7 @@ class Figure:
             "met": self.is_met,
             "median": median(self.samples),
             "samples": list(self.samples),
+            "cpu_s": list(self.cpu),
             "limit": {"what": self.against, "median": median(self.limit), "samples": list(self.limit)} if self.limit else None,
             "peers": {name: {"median": median(found), "samples": list(found)} for name, found in self.rivals},
         }
@@ -63,7 +69,9 @@ def to_rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for figure in figures:
         limit = f"{_spread(figure.limit, figure.unit)}: {figure.against}" if figure.limit else ""
-        mark = {None: "", True: "met", False: "NOT MET"}[figure.is_met]
+        mark = {None: "", True: "met", False: "not met"}[figure.is_met]
+        if figure.cpu:
+            mark = f"{mark}; {_number(median(figure.cpu))} s of CPU".removeprefix("; ")
         rows.append((figure.name, _budget(figure), _spread(figure.samples, figure.unit), limit, mark))
         for name, samples in figure.rivals:
             ratio = median(figure.samples) / median(samples)
@@ -87,9 +95,24 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def in_turn(times: int, *calls: Callable[[], float]) -> list[list[float]]:
+@dataclass(frozen=True)
+class Taken:
+    """Seconds by the clock on the wall, and of this process on the processor."""
+
+    wall: float
+    cpu: float
+
+
+def timed(call: Callable[[], object]) -> Taken:
+    """How long one call takes."""
+    wall, cpu = perf_counter(), process_time()
+    call()
+    return Taken(perf_counter() - wall, process_time() - cpu)
+
+
+def in_turn(times: int, *calls: Callable[[], T]) -> list[list[T]]:
     """Calls each of them `times` times, in turn: whatever else this machine does meets all of them alike."""
-    samples: list[list[float]] = [[] for _ in calls]
+    samples: list[list[T]] = [[] for _ in calls]
     for _ in range(times):
         for call, found in zip(calls, samples, strict=True):
             found.append(call())

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
+from benchmarks.figures import Taken, timed
 from drystone import wiring
 from drystone.app import plans, runs
 from drystone.app.inputs import Given
@@ -49,33 +49,27 @@ class Project:
         path.write_text(text, encoding="utf-8")
         return PlanFile(path=path, shown=path.name, root=self.root, project=self.root)
 
-    def compile(self, plan: PlanFile) -> tuple[Graph, float]:
-        """The plan's graph, and the seconds from its text to it."""
-        before = perf_counter()
-        graph, _ = plans.load(self.world, plan)
-        return graph, perf_counter() - before
+    def compile(self, plan: PlanFile) -> Graph:
+        """From the plan's text to its graph."""
+        return plans.load(self.world, plan)[0]
 
-    def run(self, plan: PlanFile) -> float:
-        """Seconds from the start of a run, with its plan compiled and the store open, to its end."""
+    def run(self, plan: PlanFile) -> Taken:
+        """From the start of a run, with its plan compiled and the store open, to its end."""
         prepared = runs.prepare(self.world, plan, Given())
         gc.collect()
-        before = perf_counter()
-        look = runs.start(self.world, prepared).drive()
-        seconds = perf_counter() - before
-        assert look.run.status.value == "succeeded", look.run.status
-        return seconds
+        return timed(lambda: self._run(prepared))
 
-    def decide_what_is_left(self, graph: Graph) -> float:
-        """Of the newest run, which stopped half-way: seconds from its record to knowing what comes next."""
+    def _run(self, prepared: runs.Prepared) -> None:
+        look = runs.start(self.world, prepared).drive()
+        assert look.run.status.value == "succeeded", look.run.status
+
+    def decide_what_is_left(self, graph: Graph) -> None:
+        """Of the newest run, which stopped half-way: from its record to knowing what comes next."""
         journal = self.world.journal()
-        before = perf_counter()
         record = journal.record(journal.find("last"))
         new = new_run(id=record.id, graph=graph, inputs=record.inputs, environment=None, created_at=record.created_at)
         run = evolve(new, *journal.events(record.id))
-        commands = decide(run, self.world.clock.now())
-        seconds = perf_counter() - before
-        assert run.running or commands
-        return seconds
+        assert run.running or decide(run, self.world.clock.now())
 
     def close(self) -> None:
         """Closes the store."""
