@@ -114,3 +114,23 @@ def test_outputs_that_no_store_takes_are_refused_and_long_lines_cut():
     error = tally(seen, end(0)).failure()
     assert error.failure_class is FailureClass.INVALID
     assert "more than the store takes" in error.message
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("Specified inventory, host pattern and/or --limit leaves us with no hosts to target.", "`limit`"),
+        ("couldn't resolve module/action 'acme.cloud.vm'. This often indicates a misspelling", "`collections`"),
+        ("the role 'nginx' was not found in /playbooks/roles", "`collections`"),
+        ("Attempting to decrypt but no vault secrets found.", "`vault`"),
+        ("YAML parsing failed", "--syntax-check"),
+    ],
+)
+def test_the_hint_is_about_what_is_wrong_and_not_always_about_the_playbook(said, hint):
+    error = tally(event("verbose", stdout=f"[ERROR]: {said}"), end(1)).failure()
+    assert hint in error.hint
+
+
+def test_a_program_that_fails_without_a_word_is_told_with_its_exit_code():
+    seen = tally(failed(msg="non-zero return code", rc=3, stderr="", stdout=""), stats(failures={"web1": 1}), end(2))
+    assert seen.failure().message == 'web1: task "install": non-zero return code (3)'

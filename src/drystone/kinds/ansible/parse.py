@@ -19,6 +19,16 @@ COLUMNS = ("ok", "changed", "failed", "unreachable", "skipped", "rescued", "igno
 _FROM_STATS = {"failed": "failures", "unreachable": "dark"}
 _DETAIL_LINES = 40
 _ERROR = re.compile(r"^(?:\[ERROR\]:|ERROR!)\s*")
+_HINTS = (
+    # What an error of Ansible's own says -> what to do next; the first that fits.
+    (re.compile(r"vault|decrypt", re.I), "give the password under `vault`"),
+    (re.compile(r"no hosts to target", re.I), "`limit` names none of the hosts; correct it, or the inventory"),
+    (
+        re.compile(r"couldn't resolve module|the role '.*' was not found", re.I),
+        "correct the name, or install what has it (ansible-galaxy) and name the folder under `collections` or in ansible.cfg",
+    ),
+)
+_ANY_HINT = "correct the playbook; ansible-playbook --syntax-check tells the same"
 _UNTRUSTED = ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "host key is known")
 _NO_ENTRY = ("Permission denied", "Too many authentication failures", "Authentication failed")
 
@@ -149,9 +159,7 @@ class Tally:
     def _invalid(self) -> PermanentError:
         # The first one is general ("could not load the playbook"), the reason follows behind a colon or as the next one.
         message = self._errors[0]
-        hint = "correct the playbook; ansible-playbook --syntax-check tells the same"
-        if "vault" in message.lower() or "decrypt" in message.lower():
-            hint = "give the password under `vault`"
+        hint = next((hint for pattern, hint in _HINTS if pattern.search(message)), _ANY_HINT)
         return PermanentError(
             FailureClass.INVALID, message, detail="\n".join(self._tail), hint=hint, changed=bool(self._problems or self._stats)
         )
@@ -176,8 +184,8 @@ def _message(result: Mapping[str, Any]) -> str:
     said = str(result.get("msg") or result.get("reason") or "no reason given").strip()
     first = said.splitlines()[0] if said else ""
     output = str(result.get("stderr") or result.get("module_stderr") or result.get("stdout") or "").strip()
-    if first.startswith(("non-zero return code", "MODULE FAILURE")) and output:
-        return f"{first} ({result.get('rc')}): {output.splitlines()[-1].strip()}"
+    if first.startswith(("non-zero return code", "MODULE FAILURE")) and "rc" in result:
+        return f"{first} ({result['rc']})" + (f": {output.splitlines()[-1].strip()}" if output else "")
     return " ".join(said.split())
 
 
