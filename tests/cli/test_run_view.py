@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def test_a_failed_run_tells_task_class_message_and_last_output(look_at: LookAt) 
 def test_the_order_of_the_way_back_is_told(look_at: LookAt) -> None:
     _, text = ended(look_at, script={"migration": fail()})
     assert "undone, in this order: software, vm, network" in text
+
+
+def test_a_run_whose_process_is_gone_is_not_told_as_if_it_went_on(look_at: LookAt) -> None:
+    simulation = Simulation(graph_of(CHAIN))
+    simulation.until("vm")
+    look = replace(look_at(simulation), is_abandoned=True)
+    text = "\n".join([*run_view.head(look, simulation.now), *run_view.summary(look, simulation.now)])
+    assert text.count("running, but its process is gone") == 2
+    assert [step.partition("      # ")[2] for step in run_view.next_steps(look)] == ["goes on with it", "ends it"]
 
 
 def test_a_way_back_with_nothing_to_undo_says_so(look_at: LookAt) -> None:

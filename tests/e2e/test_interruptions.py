@@ -14,8 +14,8 @@ def test_a_run_killed_twice_is_resumed_to_its_end_and_makes_each_vm_once(shop: P
     first = shop.start(*provision(), "--json")
     Following(first).until("task.progress", "vm[0]", "creating")
     kill(first)
-    killed = shop.run("show").out
-    assert "drystone resume" in killed
+    told = shop.run("show").out
+    assert "running, but its process is gone" in told and "drystone resume" in told
 
     second = shop.start("resume", "last", "--json")
     Following(second).until("task.progress", "software", "health page")
@@ -43,10 +43,12 @@ def test_a_run_that_is_cancelled_while_it_makes_vms_leaves_nothing(shop: Project
     second = shop.run(*provision(), code=6)
     assert f'environment "shop" is held by run {shop.show()["id"]}' in second.err
 
-    shop.run("cancel", "last", code=None)
+    shop.run("cancel", "last")
     finish(running, 130)
     assert shop.show()["status"] == "compensated"
     assert left_of(shop) == []
+    shop.write("plans/free.yaml", "{drystone: 1, name: free, environment: shop, tasks: {a: {noop: {}}}}")
+    shop.run("run", "free")
 
 
 def test_ctrl_c_while_software_is_installed_takes_everything_back(shop: Project, provision: Provision) -> None:

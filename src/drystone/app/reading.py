@@ -17,6 +17,7 @@ from drystone.core.diagnostics import Diagnostics, did_you_mean
 from drystone.core.graph import Graph, KindInfo
 from drystone.core.plan import UndoWhen
 from drystone.core.run import Attempt, Instance, Run, evolve, new_run
+from drystone.core.states import RunStatus
 from drystone.errors import NotFoundError, PluginError, StoreError
 from drystone.ports import Journal, RunRecord, RunSummary
 
@@ -24,17 +25,24 @@ if TYPE_CHECKING:
     from drystone.core.events import Event
     from drystone.plugin.registry import Registry
 
+UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
+"""States in which some process must be at work on a run."""
+
 POLL_SECONDS = 0.2
 """How often a log is looked at that somebody else writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A run as it is now. `home` is the .drystone folder that its logs are in."""
+    """A run as it is now. `home` is the .drystone folder that its logs are in.
+
+    is_abandoned: it has not ended, and no process goes on with it: the one that did so is gone.
+    """
 
     record: RunRecord
     run: Run
     home: Path
+    is_abandoned: bool = False
 
 
 @in_one_burst
@@ -44,7 +52,10 @@ def look(world: World, word: str) -> Look:
     record = journal.record(journal.find(word))
     graph = _graph(world, record)
     new = new_run(id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=record.created_at)
-    return Look(record=record, run=evolve(new, *journal.events(record.id)), home=world.home)
+    # Before the events, so that a run that ends meanwhile is seen as ended.
+    is_driven = journal.summary(record.id).owner is not None
+    run = evolve(new, *journal.events(record.id))
+    return Look(record=record, run=run, home=world.home, is_abandoned=not is_driven and run.status in UNDER_WAY)
 
 
 def existing(world: World) -> Journal:

@@ -22,6 +22,9 @@ from drystone.ports import RunSummary
 OUTPUT_LINES = 12
 """Of a failed attempt's log: enough to see the error, few enough to keep the rest on the screen."""
 
+GONE = ", but its process is gone"
+"""Said of a run that nobody goes on with."""
+
 MOST_FAILURES = 3
 """Told at length; a fan-out whose instances all fail says the same thing many times."""
 
@@ -58,7 +61,7 @@ def head(look: Look, now: datetime) -> list[str]:
         ("run", run.id),
         ("plan", f"{record.plan} ({record.plan_file})"),
         ("environment", run.environment or ""),
-        ("status", paint(f"{state.glyph} {state.word}", state.colour)),
+        ("status", paint(f"{state.glyph} {state.word}{GONE if look.is_abandoned else ''}", state.colour)),
         ("started", f"{describe.instant(run.started_at or run.created_at)} by {record.created_by}"),
         ("took", words.duration(words.elapsed(run, now))),
         ("inputs", ", ".join(f"{name}={_value(value)}" for name, value in masked(run.inputs).items())),
@@ -107,7 +110,7 @@ def summary(look: Look, now: datetime) -> Iterator[str]:
     yield from _left(run)
     yield from _outputs(run)
     yield ""
-    yield _verdict(run, now)
+    yield _verdict(look, now)
     for line in next_steps(look):
         yield f"  {line}"
 
@@ -186,8 +189,11 @@ def _value(value: object) -> str:
     return value.rstrip("\n") if isinstance(value, str) else codec.dumps(value)
 
 
-def _verdict(run: Run, now: datetime) -> str:
+def _verdict(look: Look, now: datetime) -> str:
+    run = look.run
     state = words.RUNS[run.status]
+    if look.is_abandoned:
+        return paint(f"{state.glyph} {run.graph.plan.name} {state.word}{GONE}", state.colour)
     changed = sum(item.changed for item in run.in_order())
     count = sum(1 for _ in run.in_order())
     tail = ""
@@ -216,8 +222,10 @@ def next_steps(look: Look) -> list[str]:
             return [f"{command} show {id_}", f"{command} logs {id_}"]
         case RunStatus.COMPENSATION_FAILED:
             return [f"{command} show {id_}", f"{again}      # tries again what could not be undone"]
+        case _ if look.is_abandoned:
+            return [f"{again}      # goes on with it", f"{command} cancel {id_}      # ends it"]
         case _:
-            return [f"{command} logs {id_} -f", f"{again}      # when the process that ran it is gone"]
+            return [f"{command} logs {id_} -f", f"{command} cancel {id_}"]
 
 
 def _is_here(home: Path) -> bool:
@@ -251,7 +259,7 @@ def _summary_row(item: RunSummary, now: datetime) -> tuple[str, ...]:
         item.id,
         item.plan,
         item.environment or "",
-        words.RUNS[item.status].word,
+        words.RUNS[item.status].word + (GONE if item.owner is None and item.status in reading.UNDER_WAY else ""),
         f"{item.tasks_done}/{item.tasks_total}",
         started.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         words.duration((item.finished_at or now) - started),
