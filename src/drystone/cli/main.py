@@ -77,11 +77,21 @@ def run(argv: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point of the `drystone` script."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets another one, not a failed run.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_closed_streams() -> None:
+    """Started with its output closed: a run is worth more than its report, and no file of ours may get the number of a stream."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _report(error: BaseException, argv: Sequence[str]) -> int:

@@ -106,7 +106,8 @@ def test_a_run_killed_after_any_write_and_resumed_ends_as_an_undisturbed_one(
         project = fresh()
         ended = command(project, *run, kill_after=kill_after)
         if ended == code:
-            assert kill_after > 10, "the harness kills nothing"
+            # How many writes there are depends on how much the engine could put into one.
+            assert kill_after > 5, "the harness kills nothing"
             return
         assert ended == -signal.SIGKILL
         # The last writes may be all there is to write: then nothing is left to resume.

@@ -1,1 +1,1 @@
-"""The default engine: one process, no services. `engine` is the loop, `pool` the threads, `recovery` what a crash left."""
+"""The default engine: one process, no services. `engine` is the loop, `pool` threads, `timers` time, `recovery` what a crash left."""

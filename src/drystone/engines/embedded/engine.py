@@ -39,6 +39,7 @@ from drystone.engines.attempt import Ended, Job, Performer
 from drystone.engines.context import Control
 from drystone.engines.embedded.pool import Pool
 from drystone.engines.embedded.recovery import end_lost_attempts
+from drystone.engines.embedded.timers import SteadyTime
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
 from drystone.errors import LockedError, RefusedError, StoreError
@@ -126,6 +127,7 @@ class EmbeddedEngine:
         self._secrets = secrets
         self._redactor = redactor
         self._clock = clock
+        self._time = SteadyTime(clock)
         self._ids = ids
         self._settings = settings
         self._owner = owner
@@ -248,7 +250,7 @@ class EmbeddedEngine:
         return dict(self._ended)
 
     def _turn(self) -> None:
-        now = self._clock.now()
+        now = self._time.now()
         effects = [(driven, command) for driven in self._driven.values() for command in _decided(driven, now)]
         self._commit()
         for driven, command in effects:
@@ -336,8 +338,7 @@ class EmbeddedEngine:
         poll = POLL.total_seconds()
         if not moments:
             return poll
-        # A clock that was set back must not make us sleep longer than the poll.
-        return min(poll, max(0.0, (min(moments) - self._clock.now()).total_seconds()))
+        return min(poll, max(0.0, (min(moments) - self._time.now()).total_seconds()))
 
     def _absorb(self, facts: Iterable[_Fact]) -> None:
         """Takes in what happened. Successes in a row are folded in together: none of them says what another means, as failures do."""
@@ -345,7 +346,7 @@ class EmbeddedEngine:
             driven = self._driven.get(run_id)
             if driven is None:
                 continue
-            now = self._clock.now()
+            now = self._time.now()
             if alone:
                 for fact in some:
                     driven.add(self._events_of(driven, fact, now))
