@@ -87,6 +87,7 @@ def world(project: Path) -> World:
         vault=parts.vault,
         engine=parts.engine,
         cancel_request=parts.layout.cancel_request,
+        plan_state=parts.layout.plan_state,
         end_children=lambda: parts.process.end_now(),
     )
 

@@ -77,6 +77,7 @@ class World:
     by:      who asks, for the record: `user@host`.
     has_store: False when nothing ever ran in this project; then `journal` would make a store.
     cancel_request: where another process leaves its wish to end a run.
+    plan_state: the folder in which the instances of a plan keep things between runs, by environment and plan.
     end_children: ends all child processes of this process at once, without grace.
     """
 
@@ -95,4 +96,5 @@ class World:
     vault: Callable[[], Vault]
     engine: Callable[[Sequence[Observer]], Engine]
     cancel_request: Callable[[str], Path]
+    plan_state: Callable[[str | None, str], Path]
     end_children: Callable[[], None]

@@ -13,6 +13,7 @@ from drystone.cli.options import Examples, Json, PlanWord, RunWord, Yes, example
 if TYPE_CHECKING:
     from drystone.app.runs import Hand, Prepared
     from drystone.app.world import World
+    from drystone.core.run import Run
 
 
 def run(
@@ -110,7 +111,20 @@ def _drive(world: World, hand: Hand, *, json: bool) -> int:
             watcher.notice(f"run {hand.run.id} was left half-way; to go on: drystone resume {hand.run.id}")
             return exit_codes.LEFT
     run_view.finish(look, now=world.clock.now(), json=json)
+    if not json:
+        _tell_leftovers(world, look.run)
     return exit_codes.of_run(look.run.status, look.run.cause, left=bool(look.run.left))
+
+
+def _tell_leftovers(world: World, run: Run) -> None:
+    """What earlier runs made and this one no longer has: nobody may take it for gone."""
+    from drystone.app import leftovers
+
+    found = leftovers.of(world, run)
+    for folder in found:
+        typer.echo(f"note: {folder.name} is not in this run, and what earlier runs made of it is still there: {folder}", err=True)
+    if found:
+        typer.echo("      to take it down, undo the run that made it (drystone runs), or remove it with what that folder holds", err=True)
 
 
 COMMANDS = (run, resume, cancel, undo)

@@ -43,13 +43,17 @@ class Layout:
 
     def state(self, environment: str | None, plan: str, instance: str) -> Path:
         """What an instance keeps between runs. Without an environment it belongs to the plan alone."""
+        return self.plan_state(environment, plan) / folder_of(instance)
+
+    def plan_state(self, environment: str | None, plan: str) -> Path:
+        """What the instances of a plan keep between runs, a folder each."""
         # An environment's name cannot start with "@", so that the two never meet.
         owner = folder_of(environment) if environment else "@none"
-        return self.home / "environments" / owner / folder_of(plan) / folder_of(instance)
+        return self.home / "environments" / owner / folder_of(plan)
 
     def prune(self, environment: str, plan: str) -> None:
         """Takes away what is empty of an environment, which must be locked: nothing is left of one that was undone."""
-        of_plan = self.state(environment, plan, "x").parent
+        of_plan = self.plan_state(environment, plan)
         for folder in (*of_plan.glob("*"), of_plan, of_plan.parent):
             with contextlib.suppress(OSError):
                 folder.rmdir()
