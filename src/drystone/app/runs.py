@@ -139,7 +139,13 @@ def _known(world: World, token: str, graph: Graph, checked: Mapping[str, Any], v
         )
     look = reading.look(world, record.id)
     if not look.run.status.is_final:
-        return resume(world, record.id)
+        try:
+            return resume(world, record.id)
+        except LockedError:
+            raise
+        except RefusedError:
+            # It has ended since we looked.
+            look = reading.look(world, record.id)
     return Hand(world=world, record=record, run=look.run, engine=None, watchers=[])
 
 
