@@ -34,16 +34,16 @@ from drystone.core.run import (
     take,
     undo_failed,
 )
-from drystone.core.states import RunStatus
 from drystone.engines.attempt import Ended, Job, Performer
 from drystone.engines.context import Control
 from drystone.engines.embedded.pool import Pool
+from drystone.engines.embedded.projections import row_of, summary_of
 from drystone.engines.embedded.recovery import end_lost_attempts
 from drystone.engines.embedded.timers import SteadyTime
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
 from drystone.errors import LockedError, RefusedError, StoreError
-from drystone.ports import Batch, Clock, Ids, Journal, Lease, LockInfo, Redactor, RunRecord, RunSummary, Secrets, TaskRow
+from drystone.ports import Batch, Clock, Ids, Journal, Lease, LockInfo, Redactor, RunRecord, Secrets
 from drystone.settings import EngineSettings
 
 Observer = Callable[[Run, Sequence[Event]], None]
@@ -146,7 +146,7 @@ class EmbeddedEngine:
         now = self._clock.now()
         self._free_stale_lock(run)
         lock = self._lock_of(run, now, "run") if run.environment is not None else None
-        self._journal.create(record, _summary(run, record.plan), lock)
+        self._journal.create(record, summary_of(run, record.plan), lock)
         self._take(run, vault, Path(record.root), [_created(record)])
 
     def resume(self, record: RunRecord, run: Run, vault: Vault, *, by: str) -> None:
@@ -476,39 +476,6 @@ def _undoes_a_lost_one(instance: Instance) -> bool:
 def _batch(driven: _Driven) -> Batch:
     run, events = driven.run, driven.pending
     touched = {event.task for event in events if event.task is not None and event.type is not EventType.TASK_PROGRESS}
-    rows = [_row(run, run.instances[id_]) for id_ in sorted(touched) if id_ in run.instances]
-    summary = _summary(run, run.graph.plan.name, driven.lease.owner)
+    rows = [row_of(run, run.instances[id_]) for id_ in sorted(touched) if id_ in run.instances]
+    summary = summary_of(run, run.graph.plan.name, driven.lease.owner)
     return Batch(run=run.id, epoch=driven.lease.epoch, events=events, summary=summary, tasks=rows)
-
-
-def _summary(run: Run, plan: str, owner: str | None = None) -> RunSummary:
-    total = len(run.graph.nodes)
-    error = run.error
-    return RunSummary(
-        id=run.id,
-        plan=plan,
-        environment=run.environment,
-        status=run.status,
-        created_at=run.created_at,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        tasks_done=total if run.status is RunStatus.SUCCEEDED else total - run.forward.remaining,
-        tasks_total=total,
-        error=None if error is None else f"{error['task'] or 'run'}: {error['message']}",
-        owner=None if run.status.is_final else owner,
-    )
-
-
-def _row(run: Run, instance: Instance) -> TaskRow:
-    first, last = (instance.attempts[0], instance.attempts[-1]) if instance.attempts else (None, None)
-    return TaskRow(
-        run=run.id,
-        id=instance.id,
-        task=instance.task,
-        kind=instance.kind,
-        status=instance.status.value,
-        attempts=len(instance.attempts),
-        started_at=first.started_at if first else None,
-        finished_at=last.finished_at if last else None,
-        failure_class=last.failure.failure_class.value if last and last.failure else None,
-    )
