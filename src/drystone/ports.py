@@ -196,6 +196,13 @@ class Lease:
     epoch: int
 
 
+def owner_text(owner: str) -> str:
+    """An owner as a person reads it: `process 3616 on build-7`; owners are HOST:PID:START:PLACE, see adapters.owner."""
+    host, _, rest = owner.partition(":")
+    pid = rest.partition(":")[0]
+    return f"process {pid} on {host}" if pid.isdigit() else owner
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockInfo:
     """Who holds an environment."""

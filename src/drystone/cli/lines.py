@@ -8,6 +8,7 @@ from drystone.app.describe import instant, masked
 from drystone.cli import words
 from drystone.core.events import Event, EventType
 from drystone.core.run import Run
+from drystone.ports import owner_text
 
 WHY = {"cancelled": ", as it was cancelled", "timeout": ", as its time is up", "requested": ", as was asked"}
 """Why a run goes back, when it is not because a task failed: that was told by a line of its own."""
@@ -28,7 +29,7 @@ def _words(event: Event, data: dict[str, Any], run: Run) -> str | None:
             where = f" in environment {data['environment']}" if data.get("environment") else ""
             return f"run {event.run} of plan {data.get('plan', run.graph.plan.name)} created{where}"
         case EventType.RUN_STARTED:
-            return f"started by {data.get('owner', 'drystone')}"
+            return f"started by {owner_text(str(data.get('owner', 'drystone')))}"
         case EventType.RUN_RESUMED | EventType.RUN_UNDO_REQUESTED:
             return f"{event.type.value.removeprefix('run.').replace('_', ' ')} by {data.get('by', 'somebody')}"
         case EventType.RUN_CANCEL_REQUESTED:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from drystone.core import codec
 from drystone.errors import LockedError, NotFoundError, RefusedError
-from drystone.ports import LockInfo, RunRecord
+from drystone.ports import LockInfo, RunRecord, owner_text
 
 NO = (NotFoundError, RefusedError)
 """The store works, and says no."""
@@ -45,12 +45,12 @@ def token_taken(known: RunRecord, wanted: RunRecord) -> RefusedError:
 def run_owned(run: str, owner: str, until: datetime) -> LockedError:
     """Another process drives the run."""
     hint = f"wait for it to end; if it died on another machine, try again after {_short(until)}"
-    return LockedError(f"run {run} is being driven by {owner}", owner=owner, hint=hint)
+    return LockedError(f"run {run} is being driven by {owner_text(owner)}", owner=owner, hint=hint)
 
 
 def lease_lost(run: str, owner: str | None) -> LockedError:
     """A newer epoch is written down: what this process wanted to write is void."""
-    by = f"taken over by {owner}" if owner else "taken over and given back by another process"
+    by = f"taken over by {owner_text(owner)}" if owner else "taken over and given back by another process"
     return LockedError(f"run {run} was {by}", owner=owner or "", hint=f"nothing was written; look at it: drystone show {run}")
 
 
@@ -58,8 +58,9 @@ def environment_held(lock: LockInfo, is_alive: Callable[[str], bool | None]) -> 
     """Another run works on the environment, or did so when its process died."""
     wait = f"wait for it, or look at it: drystone show {lock.run}"
     gone = f"its process is gone: drystone resume {lock.run} goes on with it, drystone cancel {lock.run} ends it"
+    holder = f"run {lock.run} ({lock.reason}) of {owner_text(lock.owner)}"
     return LockedError(
-        f'environment "{lock.environment}" is held by run {lock.run} ({lock.reason}) of {lock.owner} since {_short(lock.since)}',
+        f'environment "{lock.environment}" is held by {holder} since {_short(lock.since)}',
         owner=lock.owner,
         hint=gone if is_alive(lock.owner) is False else wait,
     )
