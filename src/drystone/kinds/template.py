@@ -30,7 +30,7 @@ from drystone.plugin.templating import render
 
 _NEW_FILE_MODE = 0o644
 _KEPT_RUNS = 20
-"""Runs of one task whose way back is kept; the oldest give way, so that a nightly job does not fill the disk."""
+"""Runs of one task for which the old content is kept; the oldest give way, so that a nightly job does not fill the disk."""
 
 
 class TemplateConfig(api.Config):
@@ -93,9 +93,12 @@ class Template(api.Kind):
             raise PermanentError(
                 FailureClass.CONFLICT,
                 f'"{dest}" was changed after this run wrote it',
-                hint=f'compare it with "{folder / "content"}", which holds what was there before, and decide yourself',
+                hint=f'compare it with "{folder / "content"}", which holds what was there before, and decide yourself'
+                if (folder / "content").exists()
+                else "what was there before is not kept any more; bring the file to what you want by hand",
             )
         if is_ours:
+            _check_content(kept, folder, dest)
             _put_back(kept, folder, dest)
         _forget(folder)
         return api.Outcome(result={"changed": is_ours}, changed=is_ours)
@@ -196,6 +199,16 @@ def _put_back(kept: _Before, folder: Path, dest: Path) -> None:
         raise refused_write(dest, error) from error
 
 
+def _check_content(kept: _Before, folder: Path, dest: Path) -> None:
+    if kept.mode is not None and not (folder / "content").exists():
+        raise PermanentError(
+            FailureClass.REFUSED,
+            f'what was in "{dest}" before this run is not kept any more',
+            changed=False,
+            hint=f"the last {_KEPT_RUNS} runs that changed it can be taken back; bring the file to what you want by hand",
+        )
+
+
 def _forget(folder: Path) -> None:
     for path in (folder / "record.json", folder / "content"):
         path.unlink(missing_ok=True)
@@ -207,5 +220,6 @@ def _forget(folder: Path) -> None:
 
 def _drop_oldest(parent: Path) -> None:
     # Run ids are ULIDs: their order is that of time.
+    # Their records stay: without its own, an old run would seem to have changed nothing.
     for folder in sorted(parent.iterdir())[:-_KEPT_RUNS]:
-        _forget(folder)
+        (folder / "content").unlink(missing_ok=True)

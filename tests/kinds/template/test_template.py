@@ -114,8 +114,21 @@ def test_undo_after_a_crash_before_the_write_changes_nothing(new_attempt, motd, 
 def test_ways_back_of_old_runs_give_way_to_new_ones(new_attempt, motd):
     for number in range(25):
         run(new_attempt(run=f"01J{number:03}"), content=str(number), dest=str(motd))
-    kept = sorted(path.name for path in (new_attempt().ctx.state / "template").iterdir())
+    kept = sorted(path.parent.name for path in (new_attempt().ctx.state / "template").glob("*/content"))
     assert kept == [f"01J{number:03}" for number in range(5, 25)]
+
+
+def test_a_very_old_run_does_not_claim_to_be_undone(new_attempt, motd):
+    motd.write_text("before")
+    for number in range(25):
+        run(new_attempt(run=f"01J{number:03}"), content=str(number), dest=str(motd))
+    undo = new_attempt(run="01J000").ctx
+    with pytest.raises(PermanentError, match="was changed after this run wrote it") as caught:
+        template.undo(undo, config(content="0", dest=str(motd)))
+    assert "not kept any more" in caught.value.hint
+    motd.write_text("0")
+    with pytest.raises(PermanentError, match="not kept any more"):
+        template.undo(undo, config(content="0", dest=str(motd)))
 
 
 def test_a_link_stays_and_its_target_is_written(attempt, motd, tmp_path):
