@@ -192,6 +192,14 @@ def test_a_change_of_outputs_alone_is_a_change_and_can_be_undone(kind, new_attem
     assert not kind.run(new_attempt(run="three").ctx, configure()).changed
 
 
+def test_an_output_too_large_for_a_line_is_told_and_is_no_bug_of_the_kind(kind, attempt, write_module, configure):
+    chunk, pin = "x" * (5 << 20), 'output "pin" {\n  value = 1\n  sensitive = true\n}\n'
+    write_module({"main.tf": f'output "big" {{ value = file("${{path.module}}/big") }}\n{pin}', "big": chunk})
+    with pytest.raises(PermanentError, match="more than the store takes") as caught:
+        kind.run(attempt.ctx, configure())
+    assert caught.value.failure_class == FailureClass.INVALID
+
+
 def test_env_reaches_provisioners(kind, attempt, write_module, configure):
     write_module('resource "terraform_data" "a" {\n  provisioner "local-exec" { command = "test $COLOUR = green" }\n}\n')
     assert kind.run(attempt.ctx, configure(env={"COLOUR": "green"})).changed
@@ -212,7 +220,7 @@ def test_a_state_beside_the_module_is_left_alone_and_mentioned(kind, attempt, ap
 @pytest.mark.parametrize(
     ("guards", "message"),
     [
-        ({"max_destroy": 0}, "destroys 1 resources and guards.max_destroy is 0: terraform_data.a"),
+        ({"max_destroy": 0}, "destroys 1 resource and guards.max_destroy is 0: terraform_data.a"),
         ({"deny_replace": True}, "replaces what guards.deny_replace protects: terraform_data.a"),
         ({"deny_replace": "terraform_data.*"}, "replaces what guards.deny_replace protects: terraform_data.a"),
     ],

@@ -192,8 +192,17 @@ class Session:
         return stream
 
     def outputs(self) -> dict[str, Any]:
-        """As `terraform output -json` has them: name -> {value, type, sensitive}."""
-        data: dict[str, Any] = json.loads(self._read("output", self.lines.output()) or "{}")
+        """As `terraform output -json` has them: name -> {value, type, sensitive}. Raises PermanentError(invalid) for more than fits."""
+        text = self._read("output", self.lines.output())
+        try:
+            data: dict[str, Any] = json.loads(text or "{}")
+        except ValueError as error:
+            # A line that long was cut on its way here.
+            raise PermanentError(
+                FailureClass.INVALID,
+                f"the module gives outputs of {len(text):,} bytes, more than the store takes",
+                hint="let it write large data to a file, and output the path",
+            ) from error
         return data
 
     def state(self) -> dict[str, Any] | None:
