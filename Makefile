@@ -30,7 +30,7 @@ demo-down: setup
 
 test:
 	@sh tools/setup.sh postgresql
-	$(bin)/python -m pytest -n 2 --dist loadfile
+	$(bin)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(bin)/ruff check

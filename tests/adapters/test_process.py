@@ -165,7 +165,8 @@ def test_ignored_signals_are_not_inherited(run: Runner) -> None:
         run("grep", "SigIgn", "/proc/self/status")
     finally:
         signal.signal(signal.SIGINT, before)
-    assert run.stdout == ["SigIgn:\t0000000000000000"]
+    # Signals 32 and 33 are the C library's own: its posix_spawn, which make uses, has them ignored, and no program may change that.
+    assert [int(line.split()[1], 16) & ~(0b11 << 31) for line in run.stdout] == [0]
 
 
 def test_many_threads_run_children_at_once(tmp_path: Path) -> None:

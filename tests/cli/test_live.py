@@ -182,10 +182,14 @@ def test_undo_asks_on_a_terminal(gated: Path, terminal: Callable[..., pexpect.sp
 
 
 def test_the_first_ctrl_c_ends_gracefully_and_says_so(gated: Path, terminal: Callable[..., pexpect.spawn]) -> None:
+    # They end when they may, so that the notice is drawn before the run is over.
+    slowly = "trap 'while [ ! -e gate ]; do sleep 0.02; done; exit 130' INT; "
+    (gated / "plans/gated.yaml").write_text(PLAN.replace('command: {shell: "echo $$', f'command: {{shell: "{slowly}echo $$'))
     child = terminal("run", "gated", NO_COLOR="1")
     wait_for(in_flight(gated))
     child.sendintr()
     child.expect("cancelling: what runs is ended first; Ctrl-C again ends at once")
+    (gated / "gate").touch()
     code, text = end_of(child)
     assert code == 130 and "cancelled by Ctrl-C" in text
     assert show()["status"] == "compensated"
