@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import stat
 
 import pytest
@@ -198,6 +199,14 @@ def test_an_output_too_large_for_a_line_is_told_and_is_no_bug_of_the_kind(kind, 
     with pytest.raises(PermanentError, match="more than the store takes") as caught:
         kind.run(attempt.ctx, configure())
     assert caught.value.failure_class == FailureClass.INVALID
+
+
+def test_a_sensitive_number_is_hidden_where_it_is_used(kind, attempt, write_module, configure):
+    pin = secrets.randbelow(10**9) + 10**9
+    write_module(f'output "pin" {{\n  value = {pin}\n  sensitive = true\n}}\n')
+    kind.run(attempt.ctx, configure())
+    attempt.ctx.log(f"the pin is {pin}")
+    assert str(pin) not in attempt.log and "the pin is ***" in attempt.log
 
 
 def test_env_reaches_provisioners(kind, attempt, write_module, configure):

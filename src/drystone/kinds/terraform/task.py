@@ -28,6 +28,9 @@ from drystone.kinds.terraform.session import Session, holds_anything
 from drystone.plugin import api
 from drystone.plugin.api import FailureClass, Outcome, PermanentError, TemporaryError, UndoWhen
 
+_TELLING_DIGITS = 4
+"""A sensitive number shorter than that is hidden as an output, but not wherever its digits turn up."""
+
 
 class Terraform(api.Kind):
     """Applies a root module. Its own undo destroys what the run made, or restores what was there before it."""
@@ -207,7 +210,8 @@ def check_guards(guards: Guards, changes: Mapping[str, Change]) -> None:
     """Raises PermanentError(refused) when a plan does more than the guards allow."""
     gone = [change.address for change in changes.values() if change.action in ("delete", "replace")]
     if guards.max_destroy is not None and len(gone) > guards.max_destroy:
-        raise _refused(f"the plan destroys {len(gone)} resources and guards.max_destroy is {guards.max_destroy}: {', '.join(gone)}")
+        count = f"{len(gone)} resource{'' if len(gone) == 1 else 's'}"
+        raise _refused(f"the plan destroys {count} and guards.max_destroy is {guards.max_destroy}: {', '.join(gone)}")
     denied = [change.address for change in changes.values() if change.action == "replace" and _is_denied(guards, change.address)]
     if denied:
         raise _refused(f"the plan replaces what guards.deny_replace protects: {', '.join(denied)}")
@@ -251,6 +255,8 @@ def _texts(value: Any) -> Iterator[str]:
     match value:
         case str():
             yield value
+        case int() | float() if not isinstance(value, bool) and len(str(value)) >= _TELLING_DIGITS:
+            yield str(value)
         case Mapping():
             for item in value.values():
                 yield from _texts(item)
