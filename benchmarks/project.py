@@ -16,6 +16,7 @@ from drystone.app import plans, runs
 from drystone.app.inputs import Given
 from drystone.app.places import PlanFile
 from drystone.app.world import World
+from drystone.core.burst import in_one_burst
 from drystone.core.graph import Graph
 from drystone.core.run import decide, evolve, new_run
 from drystone.ports import Batch
@@ -63,6 +64,7 @@ class Project:
         look = runs.start(self.world, prepared).drive()
         assert look.run.status.value == "succeeded", look.run.status
 
+    @in_one_burst
     def decide_what_is_left(self, graph: Graph) -> None:
         """Of the newest run, which stopped half-way: from its record to knowing what comes next."""
         journal = self.world.journal()
