@@ -120,9 +120,13 @@ def _parsed(config: CommandConfig, stdout: str) -> Any:
             return stdout.rstrip("\n")
 
 
+def _no_json(word: str) -> Any:
+    raise ValueError(f'"{word}" is not in JSON')
+
+
 def _from_json(stdout: str) -> Any:
     try:
-        return json.loads(stdout)
+        return json.loads(stdout, parse_constant=_no_json)
     except ValueError as error:
         cut = len(stdout.encode()) >= _KEEP_BYTES - 4
         raise api.PermanentError(

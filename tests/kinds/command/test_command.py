@@ -90,6 +90,12 @@ def test_output_that_is_not_json_is_invalid(attempt):
     assert caught.value.failure_class is FailureClass.INVALID
 
 
+def test_nan_in_json_is_the_programs_mistake_and_not_the_kinds(attempt):
+    with pytest.raises(PermanentError, match='"NaN" is not in JSON') as caught:
+        run(attempt, argv=["echo", '{"ratio": NaN}'], parse="json")
+    assert caught.value.failure_class is FailureClass.INVALID
+
+
 def test_sensitive_output_is_sealed_whole_and_not_logged(attempt, canary):
     attempt.ctx.redact(canary)
     outcome = run(attempt, argv=["echo", canary], sensitive=True)
