@@ -184,8 +184,8 @@ def test_a_mistake_is_placed_and_explained(mistakes, text, expected):
     ("text", "expected"),
     [
         ("name: a\ntasks: {}\n", '"drystone" is missing: the version of the plan language'),
-        ("drystone: 2\nname: a\n", "version the number 2 of the plan language is not known"),
-        ("drystone: true\nname: a\n", "version true of the plan language is not known"),
+        ("drystone: 2\nname: a\n", '"drystone" must be 1, not the number 2'),
+        ("drystone: true\nname: a\n", '"drystone" must be 1, not true'),
         ("drystone: 1\ntasks: {}\n", '"name" is missing: what the plan is called'),
         ("drystone: 1\nname: a\n", '"tasks" is missing: what the plan does'),
         ("drystone: 1\nname: a/b\n", '"a/b" cannot be the name of a plan'),

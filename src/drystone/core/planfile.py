@@ -111,8 +111,8 @@ def _check_version(fields: Fields) -> None:
         hint = f"begin the file with: drystone: {VERSION}"
         fields.diagnostics.error('"drystone" is missing: the version of the plan language', fields.node.where, hint=hint)
     elif node.value is True or node.value != VERSION:
-        hint = f"this drystone reads version {VERSION}"
-        fields.diagnostics.error(f"version {describe(node.value)} of the plan language is not known", node.where, hint=hint)
+        hint = f"it is the version of the plan language, and this drystone reads version {VERSION}"
+        fields.diagnostics.error(f'"drystone" must be {VERSION}, not {describe(node.value)}', node.where, hint=hint)
 
 
 def _check_plan_keys(fields: Fields) -> None:
@@ -488,4 +488,3 @@ def _undo_body(node: Node, task: Fields, kinds: Collection[str]) -> Undo:
         timeout=fields.duration("timeout", None),
         where=task.key_where("undo"),
     )
-

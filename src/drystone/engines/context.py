@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from drystone.core import durations
 from drystone.errors import CancelledError, FailureClass, PermanentError, TemporaryError
 from drystone.plugin.api import ProcessResult
 from drystone.ports import Clock, Process, ProcessEnd, ProcessSpec, Redactor
@@ -31,6 +32,7 @@ class Control:
         self._told = threading.Event()
         self._deadline = None if timeout is None else clock.monotonic() + timeout.total_seconds()
         self.timeout = timeout
+        self._limit = "" if timeout is None else durations.to_text(timeout)
         self.reason = ""
 
     def cancel(self, reason: str) -> None:
@@ -61,7 +63,7 @@ class Control:
         if self.is_cancelled:
             raise CancelledError(self.reason or "cancelled")
         if self.remaining == timedelta():
-            raise TemporaryError(FailureClass.TIMEOUT, f"no end after {self.timeout}", hint='give it more with "timeout"')
+            raise TemporaryError(FailureClass.TIMEOUT, f"no end after {self._limit}", hint='give it more with "timeout"')
 
     def wait(self, duration: timedelta) -> None:
         """Sleeps in one piece, but no longer than the attempt may live."""
@@ -224,8 +226,9 @@ class AttemptContext:
     def _check_end(self, end: ProcessEnd, spec: ProcessSpec) -> None:
         if end.why == "cancelled":
             self.control.check()
-        if end.why == "timeout":
-            raise TemporaryError(FailureClass.TIMEOUT, f'"{Path(spec.argv[0]).name}" did not end within {spec.timeout}')
+        if end.why == "timeout" and spec.timeout is not None:
+            limit = durations.to_text(spec.timeout)
+            raise TemporaryError(FailureClass.TIMEOUT, f'"{Path(spec.argv[0]).name}" did not end within {limit}')
 
     def close(self) -> None:
         """Closes the log, and clears away a workspace that nothing was left in."""

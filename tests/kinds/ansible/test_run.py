@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from drystone.errors import TemporaryError
+
 
 def test_outputs_are_what_the_playbook_set(attempt, playbook, run, local):
     book = playbook("- set_stats: {data: {version: 3, names: [a, b]}}")
@@ -38,6 +42,13 @@ def test_a_check_changes_nothing_and_shows_the_difference(attempt, playbook, run
     assert (outcome.result["changed"], outcome.result["check"]) == (1, True)
     assert not (tmp_path / "made").exists()
     assert "+hello" in attempt.log
+
+
+def test_a_check_that_fails_leaves_nothing_to_undo(attempt, playbook, run, local):
+    book = playbook("- fail: {msg: stop}")
+    with pytest.raises(TemporaryError) as caught:
+        run(attempt, playbook=book, hosts=local, check=True)
+    assert not caught.value.changed
 
 
 def test_variables_arrive_as_they_are(attempt, playbook, run, local):

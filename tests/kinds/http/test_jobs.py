@@ -93,3 +93,8 @@ def test_credentials_do_not_follow_a_job_to_another_server(attempt, server):
     with pytest.raises(PermanentError, match="another server") as caught:
         run(attempt, url=f"{server.url}/jobs", method="POST", **{"async": {"every": "10ms"}})
     assert caught.value.failure_class is FailureClass.REFUSED
+
+
+def test_a_place_that_is_none_is_told_how_places_are_written():
+    with pytest.raises(ValueError, match=r'"body.state" is no place in an answer; write header:NAME, or body:PATH'):
+        Http.Config.model_validate({"url": "http://x", "async": {"state": "body.state"}})

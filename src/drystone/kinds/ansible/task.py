@@ -57,6 +57,7 @@ class Ansible(api.Kind):
         failure = tally.failure()
         if failure is not None:
             failure.result = tally.result(check=config.check)
+            failure.changed = failure.changed and not config.check
             raise failure
         result = tally.result(check=config.check)
         return api.Outcome(outputs=tally.outputs, result=result, changed=result["changed"] > 0 and not config.check)

@@ -31,7 +31,16 @@ def _status_range(item: Any) -> tuple[int, int]:
 
 
 Statuses = Annotated[tuple[tuple[int, int], ...], BeforeValidator(parse_statuses, json_schema_input_type=int | str | list[int | str])]
-Place = Annotated[str, Field(pattern=r"^(header:[A-Za-z0-9-]+|body:[^\s]+)$")]
+
+
+def _place(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(_PLACE, value) is None:
+        raise ValueError(f'"{value}" is no place in an answer; write header:NAME, or body:PATH such as body:job.state')
+    return value
+
+
+_PLACE = r"^(header:[A-Za-z0-9-]+|body:[^\s]+)$"
+Place = Annotated[str, BeforeValidator(_place), Field(pattern=_PLACE)]
 """Where something stands in an answer: `header:Location`, or `body:job.id` (keys and indexes with dots between)."""
 
 
