@@ -210,3 +210,9 @@ def test_a_config_that_cannot_work_is_refused(config):
 def test_questions_about_an_expression_are_answered_with_care():
     assert Http.changes_things(object())
     assert not Http.is_idempotent(object())
+
+
+def test_params_come_behind_the_query_that_the_url_has(attempt, server):
+    server.on("GET", "/a", (200, {}))
+    run(attempt, url=f"{server.url}/a?q=1&q=2#part", params={"b": "x y&z"})
+    assert server.requests[0]["path"] == "/a?q=1&q=2&b=x+y%26z"

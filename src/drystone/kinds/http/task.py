@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from drystone.errors import AttemptError, FailureClass, PermanentError, TemporaryError
 from drystone.kinds.http import answers
@@ -81,16 +81,22 @@ async def _attempt(ctx: api.Context, config: HttpConfig) -> Answer:
     ours = {**arguments.get("headers", {}), **({} if config.verb in SAFE_METHODS else {"Idempotency-Key": ctx.token})}
     theirs = {name.lower() for name in config.headers}
     arguments["headers"] = {name: value for name, value in ours.items() if name.lower() not in theirs}
-    if config.params:
-        arguments["params"] = config.params
     async with client_for(_with_paths(ctx, config)) as client:
-        answer = await exchange(client, config.verb, config.url, **arguments)
+        answer = await exchange(client, config.verb, _with_params(config.url, config.params), **arguments)
         ctx.log(f"{answer.method} {answer.url}: {answer.status}")
         if not answers.is_ok(config, answer.status):
             raise answers.failure(config, answer)
         if config.job is None:
             return answer
         return await _follow(ctx, config, config.job, client, answer)
+
+
+def _with_params(url: str, params: Mapping[str, str]) -> str:
+    """The URL with the parameters behind those that it has already: httpx would put them in their place."""
+    if not params:
+        return url
+    address, mark, fragment = url.partition("#")
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(params)}{mark}{fragment}"
 
 
 def _with_paths(ctx: api.Context, config: HttpConfig) -> HttpConfig:
