@@ -100,3 +100,17 @@ def test_what_failed_can_be_told_apart_by_the_tasks_behind_it(run_plan: Run) -> 
             noop: {}
     """, files={"site.yaml": "- hosts: all\n  gather_facts: false\n  tasks: [{ansible.builtin.ping: }]\n"})  # fmt: skip
     assert ran.types("mail") == ["task.ready", "task.started", "task.succeeded"]
+
+
+def test_an_undo_written_for_a_task_that_changes_nothing_by_itself_is_meant(run_plan: Run) -> None:
+    ran = run_plan("""
+        drystone: 1
+        name: test
+        tasks:
+          first: {noop: {}, undo: {command: {shell: "echo first >> undone"}}}
+          second: {needs: [first], noop: {}, undo: {command: {shell: "echo second >> undone"}}}
+          never: {needs: [second], noop: {}, when: false, undo: {command: {shell: "echo never >> undone"}}}
+          last: {needs: [second], command: {shell: "false"}, undo: none}
+    """)
+    assert ran.code == 3
+    assert (ran.project / "undone").read_text().split() == ["second", "first"]

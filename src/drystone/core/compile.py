@@ -333,7 +333,9 @@ def _resolved(task: Task, info: KindInfo, diagnostics: Diagnostics) -> Undo:
             diagnostics.error(f'kind "{info.name}" has no undo of its own', undo.where, hint=hint, length=len("auto"))
             return undo
         case UndoMode.BODY if undo.body is not None:
-            return replace(undo, body=replace(undo.body, node=None))
+            return replace(undo, body=replace(undo.body, node=None), always=not _changes(task, info))
+        case UndoMode.IRREVERSIBLE:
+            return replace(undo, always=not _changes(task, info))
         case _:
             return undo
 

@@ -71,9 +71,13 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Undo:
-    """The compensating action. `body` is set exactly when the mode is BODY; `timeout` None means the task's own."""
+    """The compensating action. `body` is set exactly when the mode is BODY; `timeout` None means the task's own.
+
+    always: the task's kind never changes anything by itself, so an undo that the author wrote all the same is meant.
+    """
 
     mode: UndoMode = UndoMode.UNSAID
+    always: bool = False
     body: Body | None = None
     retry: RetryPolicy = UNDO_RETRY
     timeout: timedelta | None = None

@@ -37,7 +37,7 @@ def _mark(draft: Draft, instance: Instance) -> bool:
         return False
     task = draft.run.task_of(instance)
     # One that was tried before is not looked at again: its task's status has moved on since.
-    if task.closing or undo.mode is UndoMode.NONE or not (undo.attempts or instance.to_undo(task.undo_when)):
+    if task.closing or undo.mode is UndoMode.NONE or not (undo.attempts or instance.to_undo(task)):
         status, reason = UndoStatus.NOT_NEEDED, _why_not(instance)
     elif undo.mode is UndoMode.IRREVERSIBLE:
         status, reason = UndoStatus.LEFT, "it cannot be undone"

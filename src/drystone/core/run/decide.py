@@ -249,7 +249,7 @@ def _touched(run: Run) -> list[str]:
     return [
         instance.id
         for instance in run.in_order()
-        if instance.undo.mode is not UndoMode.NONE and instance.to_undo(run.task_of(instance).undo_when)
+        if instance.undo.mode is not UndoMode.NONE and instance.to_undo(run.task_of(instance))
     ]
 
 

@@ -56,7 +56,7 @@ def lost(run: Run, id_: str, now: datetime, *, idempotent: bool) -> list[Event]:
     failure = Failure(
         failure_class=FailureClass.CRASHED,
         message="drystone died during this attempt, and whether it took effect is not known",
-        hint="look at what it should have done; then resume the run to make it again, or undo the run",
+        hint="look at what it should have done; a command that may be repeated says idempotent: true",
         permanent=True,
     )
     return failed(run, id_, now, failure, jitter=0.0)

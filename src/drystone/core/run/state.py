@@ -122,11 +122,11 @@ class Instance:
         """True when an attempt may have changed the world."""
         return any(attempt.changed for attempt in self.attempts)
 
-    def to_undo(self, when: UndoWhen | None) -> bool:
-        """True when there is something to take back (DESIGN §3, undo_when)."""
-        if when is UndoWhen.SUCCEEDED and self.status is not TaskStatus.SUCCEEDED:
+    def to_undo(self, task: Task) -> bool:
+        """True when there is something to take back (DESIGN §3, undo_when). `task` is the plan's, with its undo resolved."""
+        if task.undo_when is UndoWhen.SUCCEEDED and self.status is not TaskStatus.SUCCEEDED:
             return False
-        return self.is_touched
+        return self.is_touched or (task.undo.always and bool(self.attempts))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
