@@ -205,8 +205,11 @@ class Sshd:
         log = (self.folder / "sshd.log").open("ab")
         self._process = subprocess.Popen([find_sshd(), "-D", "-e", "-f", config], stderr=log, stdin=subprocess.DEVNULL)
         log.close()
+        self._wait_until(self._answers)
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
         until = time.monotonic() + 20
-        while not self._answers():
+        while not condition():
             assert time.monotonic() < until, (self.folder / "sshd.log").read_text()
             threading.Event().wait(0.01)
 
@@ -219,6 +222,8 @@ class Sshd:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
+            # A child that serves the last connection may have the port for a moment longer.
+            self._wait_until(lambda: not self._answers())
 
     def host(self, name: str = "web1", **fields: Any) -> dict[str, Any]:
         """The host as a plan would have it."""

@@ -187,6 +187,8 @@ def _fail(host: Host, login: Login, error: Exception) -> NoReturn:
             raise _invalid(host.name, f'"{error.filename}" cannot be read: {error.strerror}') from error
         case paramiko.SSHException() if "private key" in said.lower():
             raise _invalid(host.name, f"the private key cannot be used: {said}", hint="check `key_file` of the host") from error
+        case EOFError() | ConnectionResetError():
+            raise _unreachable(login, "the connection was closed before anybody was logged in") from error
         case _:
             raise _unreachable(login, said.rstrip(".")) from error
 
