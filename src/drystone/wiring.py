@@ -169,7 +169,6 @@ class Parts:
         from drystone.adapters import owner
         from drystone.adapters.clock import SystemClock
         from drystone.adapters.ids import SystemIds
-        from drystone.adapters.redact import Redactor
         from drystone.engines.attempt import Performer
         from drystone.engines.embedded.engine import EmbeddedEngine
         from drystone.settings import child_environ
@@ -180,8 +179,6 @@ class Parts:
             journal=self.journal,
             performer=performer,
             layout=self.layout,
-            secrets=self.secrets,
-            redactor=Redactor,
             clock=SystemClock(),
             ids=SystemIds(),
             settings=self.settings.engine,

@@ -30,7 +30,6 @@ __all__ = [
     "has_secret", "kind_of", "references", "render", "reveal", "templates", "without_expressions",
 ]  # fmt: skip
 
-ROOTS = ("inputs", "tasks", "each", "run", "environment", "secrets", "task", "result")
 _RAW_HINT = "to write braces as text, put {% raw %} before and {% endraw %} behind them"
 _PATH = re.compile(
     r"""\{\{\s*([A-Za-z]\w*)((?:\.[A-Za-z_]\w*|\[(?:\d{1,9}|'[^'\\{}]*'|"[^"\\{}]*")\])*)\s*\}\}""", re.ASCII

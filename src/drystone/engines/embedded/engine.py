@@ -43,7 +43,7 @@ from drystone.engines.embedded.timers import SteadyTime
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
 from drystone.errors import LockedError, RefusedError, StoreError
-from drystone.ports import Batch, Clock, Ids, Journal, Lease, LockInfo, Redactor, RunRecord, Secrets
+from drystone.ports import Batch, Clock, Ids, Journal, Lease, LockInfo, RunRecord
 from drystone.settings import EngineSettings
 
 Observer = Callable[[Run, Sequence[Event]], None]
@@ -113,8 +113,6 @@ class EmbeddedEngine:
         journal: Journal,
         performer: Performer,
         layout: Layout,
-        secrets: Secrets,
-        redactor: Callable[[], Redactor],
         clock: Clock,
         ids: Ids,
         settings: EngineSettings,
@@ -124,8 +122,6 @@ class EmbeddedEngine:
         self._journal = journal
         self._performer = performer
         self._layout = layout
-        self._secrets = secrets
-        self._redactor = redactor
         self._clock = clock
         self._time = SteadyTime(clock)
         self._ids = ids
@@ -230,10 +226,6 @@ class EmbeddedEngine:
     def cancel(self, run_id: str, *, by: str, reason: str = "") -> None:
         """Asks for a graceful end."""
         self._inbox.put(_CancelAsked(run_id, by, reason))
-
-    def snapshot(self, run_id: str) -> Run:
-        """The run as it is now, or as it ended."""
-        return self._driven[run_id].run if run_id in self._driven else self._ended[run_id]
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
 
