@@ -5,7 +5,7 @@ Instants are aware UTC datetimes, durations timedeltas, sizes `_bytes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -129,7 +129,11 @@ class Process(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """The unchanging part of a run, written once. `source` is the plan's YAML, `root` the folder its paths are relative to."""
+    """The unchanging part of a run, written once. `source` is the plan's YAML, `root` the folder its paths are relative to.
+
+    parent:      the run of which this one is a task (kind `plan`), or None.
+    concurrency: the key of the plan's `concurrency`: runs with the same key go one after the other; None without one.
+    """
 
     id: str
     plan: str
@@ -142,11 +146,13 @@ class RunRecord:
     created_at: datetime
     created_by: str
     token: str | None = None
+    parent: str | None = None
+    concurrency: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary:
-    """A line of `drystone runs`: the projection of a run."""
+    """A line of `drystone runs`: the projection of a run. `attention`: how many of its instances a person must decide about."""
 
     id: str
     plan: str
@@ -159,6 +165,7 @@ class RunSummary:
     tasks_total: int
     error: str | None
     owner: str | None
+    attention: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,13 +185,39 @@ class TaskRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Events of one run and what they make of its projections, to be written in one transaction with other runs' batches."""
+    """Events of one run and what they make of its projections, to be written in one transaction with other runs' batches.
+
+    answered: ids of requests that these events answer; they are gone when the events are there.
+    """
 
     run: str
     epoch: int
     events: Sequence[Event]
     summary: RunSummary | None = None
     tasks: Sequence[TaskRow] = ()
+    answered: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a person asks of a run that may be in another process's hands. `type`: cancel, approve or reject; `data` by type."""
+
+    id: str
+    run: str
+    type: str
+    by: str
+    at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A run in the line of those that share a concurrency key. `owner` None: no live process has it."""
+
+    run: str
+    status: RunStatus
+    since: datetime
+    owner: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,8 +253,8 @@ class Journal(Protocol):
     def create(self, record: RunRecord, summary: RunSummary, lock: LockInfo | None = None) -> None:
         """A new run and, in the same transaction, the lock of its environment: neither is ever seen without the other.
 
-        Raises LockedError as `lock` does, and RefusedError (its hint names that run) when its token is taken by a run with
-        other inputs.
+        A run with a concurrency key joins the end of that key's line. Raises LockedError as `lock` does, and RefusedError
+        (its hint names that run) when its token is taken by a run with other inputs.
         """
         ...
 
@@ -275,6 +308,46 @@ class Journal(Protocol):
 
     def locks(self) -> Sequence[LockInfo]:
         """All held environments."""
+        ...
+
+    def line(self, key: str) -> Sequence[Place]:
+        """The runs that share a concurrency key, in order: the first one has it.
+
+        Left out are those that have not begun and that no live process has: they wait for nobody.
+        """
+        ...
+
+    def join(self, key: str, run: str, now: datetime) -> None:
+        """Puts a run at the end of the key's line; harmless when it stands there."""
+        ...
+
+    def leave(self, run: str) -> None:
+        """Takes a run out of its line; harmless when it stands in none."""
+        ...
+
+    def slots(self, lease: Lease, pool: str, *, size: int, held: int, wanted: int, now: datetime) -> int:
+        """How many more slots of a pool the run may take now, at most `wanted`; they are its own from then on.
+
+        held: how many it uses; what it was given beyond these goes back. Runs that wait are served one slot at a time, the one that
+        waits longest first; slots and wishes of runs that no live process drives do not count. `size` is the pool's.
+        Raises LockedError when the lease was lost.
+        """
+        ...
+
+    def ask(self, request: Request) -> None:
+        """Keeps a wish until it is answered. Raises NotFoundError when there is no such run."""
+        ...
+
+    def requests(self, runs: Collection[str]) -> Sequence[Request]:
+        """Wishes for these runs that nobody has answered, oldest first."""
+        ...
+
+    def withdraw(self, run: str) -> None:
+        """Forgets all wishes for a run: it has ended."""
+        ...
+
+    def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:
+        """Task -> seconds that its instances took, from first start to success, in the newest `limit` runs of the plan that succeeded."""
         ...
 
     def close(self) -> None:
