@@ -21,7 +21,8 @@ def test_every_line_begins_with_time_and_run() -> None:
 
 def test_a_run_from_start_to_end() -> None:
     texts = [line.split(" ", 2)[2] for line in lines_of(Simulation(graph_of({"a": []})))]
-    assert texts == ["started by test", "a: attempt 1 started", "a: succeeded", "succeeded after 1.0s"]
+    created = "run 01SIMULATED of plan test created"
+    assert texts == [created, "started by test", "a: attempt 1 started", "a: succeeded", "succeeded after 1.0s"]
 
 
 def test_a_failure_names_class_and_message_and_whether_it_is_tried_again() -> None:

@@ -98,6 +98,8 @@ class Simulation:
             id="01SIMULATED", graph=graph, inputs=inputs or {}, environment=environment, created_at=START
         )
         self.run = self._blank
+        data = {"plan": graph.plan.name, "environment": environment, "inputs": self.run.inputs, "bundle": "", "token": None, "by": "test"}
+        self._add([Event(type=EventType.RUN_CREATED, at=START, run=self.run.id, data=data)])
         self._take(epoch=1)
         self._decide()
 
@@ -137,8 +139,19 @@ class Simulation:
         self._add(request_resume(self.run, self.now, by="test"))
         self._decide()
 
-    def crash(self, *, lost_writes: int = 0, idempotent: bool = True) -> None:
-        """The process dies before its last writes were on disk, and another takes the run."""
+    def writes_after(self, event: int) -> int:
+        """How many of the last writes hold nothing but events after number `event`."""
+        count, last = 0, self.run.seq
+        while count < len(self._writes) and last - self._writes[-1 - count] >= event:
+            last -= self._writes[-1 - count]
+            count += 1
+        return count
+
+    def crash(self, *, lost_writes: int = 0, idempotent: bool | Callable[[Run, str], bool] = True) -> None:
+        """The process dies before its last writes were on disk, and another takes the run.
+
+        idempotent: whether what was in flight may be made again; or a function of the run and the instance's id.
+        """
         for _ in range(min(lost_writes, len(self._writes) - 1)):
             del self.history[-self._writes.pop() :]
         self._ends = []
@@ -148,7 +161,8 @@ class Simulation:
             if self.run.instances[id_].status is TaskStatus.UNDOING:
                 self._add(lost_undo(self.run, id_, self.now))
             else:
-                self._add(lost(self.run, id_, self.now, idempotent=idempotent))
+                again = idempotent if isinstance(idempotent, bool) else idempotent(self.run, id_)
+                self._add(lost(self.run, id_, self.now, idempotent=again))
         self._decide()
 
     def replayed(self) -> Run:
