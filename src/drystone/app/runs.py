@@ -102,7 +102,7 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
         root=str(prepared.plan.root),
         source=prepared.source,
         bundle=f"sha256:{hashlib.sha256(prepared.source.encode()).hexdigest()}",
-        environment=_environment(graph, checked),
+        environment=environment_of(graph, checked),
         inputs=sealed,
         created_at=now,
         created_by=world.by,
@@ -118,7 +118,8 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
         raise
 
 
-def _environment(graph: Graph, checked: Mapping[str, Any]) -> str | None:
+def environment_of(graph: Graph, checked: Mapping[str, Any]) -> str | None:
+    """The name of the environment that a run with these inputs changes. Raises InputError for what is no name."""
     if graph.plan.environment is None:
         return None
     name = values.render(graph.plan.environment, {"inputs": checked})
