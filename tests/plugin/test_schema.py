@@ -36,7 +36,7 @@ BAD = [
     "tasks: {a: {noop: {}, undo: later}}\n",
     "tasks: {a: {noop: {}, when: maybe}}\n",
     "tasks: {}\n",
-    "on_failure: ask\ntasks: {a: {noop: {}}}\n",
+    "on_failure: pray\ntasks: {a: {noop: {}}}\n",
 ]
 
 

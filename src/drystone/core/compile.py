@@ -7,7 +7,7 @@ stays silent. Time and memory grow with the size of the plan, not with its squar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -53,6 +53,7 @@ class Draft:
     plan: Plan
     lookup: KindLookup
     diagnostics: Diagnostics
+    pools: Collection[str] | None = None
     kinds: dict[str, KindInfo] = field(default_factory=dict)
     needs: dict[str, dict[str, Edge]] = field(default_factory=dict)
     dependants: dict[str, list[str]] = field(default_factory=dict)
@@ -63,9 +64,12 @@ class Draft:
 
 
 @in_one_burst
-def compile_plan(plan: Plan, kinds: KindLookup, diagnostics: Diagnostics) -> Graph | None:
-    """The graph, or None when there are errors in `diagnostics`, also those that were there before."""
-    draft = Draft(plan=plan, lookup=kinds, diagnostics=diagnostics)
+def compile_plan(plan: Plan, kinds: KindLookup, diagnostics: Diagnostics, *, pools: Collection[str] | None = None) -> Graph | None:
+    """The graph, or None when there are errors in `diagnostics`, also those that were there before.
+
+    pools: names of the project's pools; None when nobody knows them, then any is taken.
+    """
+    draft = Draft(plan=plan, lookup=kinds, diagnostics=diagnostics, pools=pools)
     for step in STEPS:
         step(draft)
     return None if diagnostics.has_errors else _graph(draft)
@@ -109,6 +113,19 @@ def check_references(draft: Draft) -> None:
     for value in draft.plan.outputs.values():
         checker.value(value, references.IN_RUN)
     checker.value(draft.plan.environment, ("inputs",))
+    if draft.plan.concurrency is not None:
+        checker.value(draft.plan.concurrency.key, ("inputs",))
+
+
+def check_pools(draft: Draft) -> None:
+    """Every pool has a size."""
+    if draft.pools is None:
+        return
+    for name, task in draft.plan.tasks.items():
+        if task.pool is not None and task.pool not in draft.pools:
+            near = draft.diagnostics.near(task.pool, draft.pools)
+            hint = near or f"its size belongs into drystone.toml, below [pools]: {task.pool} = 4"
+            draft.diagnostics.error(f'task "{name}" needs the pool "{task.pool}", which the project does not have', task.where, hint=hint)
 
 
 def check_needs(draft: Draft) -> None:
@@ -347,6 +364,7 @@ def _changes(task: Task, info: KindInfo) -> bool:
 STEPS: tuple[Callable[[Draft], None], ...] = (
     load_kinds,             # First: what a kind gives out and takes is asked by almost every later step.
     check_references,       # Before the edges, which take only what exists.
+    check_pools,            # Anywhere: it looks at one task at a time.
     check_needs,            # Before the inferred edges: where both say the same, the written one is the reason shown.
     infer_edges,            # Before sorting, which must see all edges.
     sort_tasks,             # Before the cycles: they are what sorting leaves over.

@@ -17,17 +17,22 @@ class EventType(StrEnum):
     """The names are stable; more may be added."""
 
     RUN_CREATED = "run.created"
-    """plan, environment (or null), inputs, bundle (digest), token (or null), by."""
+    """plan, environment (or null), inputs, bundle (digest), token (or null), by, expected.
+
+    expected: task -> seconds that half of its instances in earlier runs took at most, seconds that nine in ten did, and how many there were.
+    """
+    RUN_QUEUED = "run.queued"
+    """key, behind: ids of the runs before it in the line of its concurrency key."""
     RUN_STARTED = "run.started"
     """owner, epoch, max_parallel (attempts at once). Written again by each process that takes the run."""
     RUN_RESUMED = "run.resumed"
-    """by, reset: ids of the instances that start afresh."""
+    """by, reset: ids of the instances that start afresh; from: the task it was asked to start at."""
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     """by, reason, cause: cancelled or timeout."""
     RUN_UNDO_REQUESTED = "run.undo_requested"
     """by, reason."""
     RUN_COMPENSATING = "run.compensating"
-    """cause: failed, cancelled or requested."""
+    """cause: failed, cancelled or requested; again: ids of the failed undos that are tried again, all of them unless given."""
     RUN_CLOSING = "run.closing"
     """status, outputs, left, message: how the run ends; the tasks under `finally` come now."""
     RUN_FINISHED = "run.finished"
@@ -40,10 +45,21 @@ class EventType(StrEnum):
     """token, log, undo: the mode registered for the way back."""
     TASK_PROGRESS = "task.progress"
     """whatever the kind tells: message, and more by kind. Not folded into the state."""
+    TASK_WAITING = "task.waiting"
+    """until (ISO 8601, or null), run (another run that it waits for, or null), approval (or null): see approval.requested."""
+    APPROVAL_REQUESTED = "approval.requested"
+    """message, approvers, self_approval, on_timeout, until."""
+    APPROVAL_GIVEN = "approval.given"
+    """answer (approve or reject), by, comment. The end of the task follows."""
+    ATTENTION_SKIPPED = "attention.skipped"
+    """by, reason, way (forward or back): a person took it on: the run goes on as if the task, or its undo, had ended well."""
     TASK_SUCCEEDED = "task.succeeded"
     """outputs, result, changed, log (path relative to the project's .drystone folder)."""
     TASK_FAILED = "task.failed"
-    """class, message, detail, hint, changed, final (no other attempt follows), log; result when the kind told one."""
+    """class, message, detail, hint, changed, final (no other attempt follows), log; result when the kind told one.
+
+    unknown: true when nobody knows whether the attempt took effect; then a person decides.
+    """
     TASK_RETRYING = "task.retrying"
     """retry_at (ISO 8601)."""
     TASK_LOST = "task.lost"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from drystone.core.plan import Plan, Task, UndoWhen
@@ -71,6 +72,11 @@ class Graph:
 
     plan: Plan
     nodes: Mapping[str, Node]
+
+    @cached_property
+    def pools(self) -> frozenset[str]:
+        """Names of the pools that its tasks need room in."""
+        return frozenset(node.task.pool for node in self.nodes.values() if node.task.pool is not None)
 
     @property
     def waves(self) -> tuple[tuple[str, ...], ...]:

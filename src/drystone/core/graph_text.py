@@ -63,6 +63,8 @@ def _traits(node: Node) -> list[str]:
         traits.append("no way back once it has succeeded")
     if task.allow_failure:
         traits.append("may fail")
+    if task.pool is not None:
+        traits.append(f"in pool {task.pool}")
     return traits
 
 
@@ -82,6 +84,8 @@ def _back_title(on_failure: OnFailure) -> str:
             return "the way back, only when asked for: a failure stops the run"
         case OnFailure.CONTINUE:
             return "the way back, only when asked for: after a failure the rest goes on"
+        case OnFailure.ASK:
+            return "the way back, when a person chooses it after a failure"
 
 
 def _undo_rows(graph: Graph, index: int, wave: Sequence[str]) -> list[tuple[str, ...]]:

@@ -26,6 +26,16 @@ class OnFailure(StrEnum):
     COMPENSATE = "compensate"
     STOP = "stop"
     CONTINUE = "continue"
+    ASK = "ask"
+    """It stops, and a person says how it goes on: again, without the task, or back."""
+
+
+class OnConflict(StrEnum):
+    """What a new run does when another with its concurrency key has not ended."""
+
+    WAIT = "wait"
+    REJECT = "reject"
+    CANCEL_RUNNING = "cancel_running"
 
 
 class RunIf(StrEnum):
@@ -136,6 +146,8 @@ class Task:
     closing: bool = False
     """It stands under `finally`: it runs when all else is over, however that ended."""
     priority: int = 0
+    pool: str | None = None
+    """A named limit of the project: so many attempts at once over all its runs."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -152,6 +164,18 @@ class Input:
     description: str = ""
 
 
+CONCURRENCY_TIMEOUT = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Concurrency:
+    """Runs with the same key go one after the other. `timeout`: how long a run waits for those before it."""
+
+    key: Value
+    on_conflict: OnConflict = OnConflict.WAIT
+    timeout: timedelta = CONCURRENCY_TIMEOUT
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """A workflow definition. `environment` None means that the run owns no environment and takes no lock."""
@@ -163,5 +187,6 @@ class Plan:
     environment: Value = None
     timeout: timedelta | None = None
     on_failure: OnFailure = OnFailure.COMPENSATE
+    concurrency: Concurrency | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     outputs: Mapping[str, Value] = field(default_factory=dict)

@@ -18,10 +18,13 @@ from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.fields import Fields, unknown_key
 from drystone.core.nodes import Node, describe, inside, place, to_data
 from drystone.core.plan import (
+    CONCURRENCY_TIMEOUT,
     POLL_EVERY,
     Body,
+    Concurrency,
     Fanout,
     Input,
+    OnConflict,
     OnFailure,
     Plan,
     Poll,
@@ -39,25 +42,24 @@ __all__ = ["NOT_BUILT", "PLAN_KEYS", "TASK_KEYS", "Node", "to_plan"]
 
 VERSION = 1
 PLAN_KEYS = (
-    "drystone", "name", "description", "inputs", "environment", "timeout", "on_failure", "defaults", "tasks", "finally",
-    "outputs",
+    "drystone", "name", "description", "inputs", "environment", "timeout", "on_failure", "concurrency", "defaults", "tasks",
+    "finally", "outputs",
 )  # fmt: skip
 FANOUT_KEYS = ("max_parallel", "max_failures", "max_items")
 TASK_KEYS = (
     "description", "needs", "when", "run_if", "for_each", *FANOUT_KEYS, "retry", "timeout", "poll", "remedy", "undo", "undo_when",
-    "pivot", "allow_failure", "priority", "labels",
+    "pivot", "allow_failure", "pool", "priority", "labels",
 )  # fmt: skip
 RETRY_KEYS = ("attempts", "delay", "backoff", "max_delay", "jitter", "on")
 UNDO_KEYS = ("retry", "timeout")
 POLL_KEYS = ("until", "every", "timeout")
+CONCURRENCY_KEYS = ("key", "on_conflict", "timeout")
 NOT_UNDER_FINALLY = ("undo", "undo_when", "pivot", "allow_failure")
 """Task keys that mean nothing where nothing is undone and no failure counts."""
 
 NOT_BUILT = frozenset({
-    ("plan", "concurrency"), ("plan", "notify"), ("plan", "triggers"),
-    ("task", "pool"),
-    ("task", "approval"), ("task", "wait"), ("task", "plan"),
-    ("undo", "restore"), ("on_failure", "ask"),
+    ("plan", "notify"), ("plan", "triggers"),
+    ("undo", "restore"),
 })  # fmt: skip
 """Parts of the language that this version does not build: where they stand, and the word."""
 
@@ -96,7 +98,8 @@ def to_plan(node: Node, kinds: Collection[str], diagnostics: Diagnostics) -> Pla
         inputs=_inputs(fields),
         environment=_environment(fields),
         timeout=fields.duration("timeout", None),
-        on_failure=_on_failure(fields),
+        on_failure=fields.choice("on_failure", OnFailure, OnFailure.COMPENSATE),
+        concurrency=_concurrency(fields),
         tasks=_all_tasks(fields, kinds, defaults),
         outputs=_outputs(fields),
     )
@@ -157,11 +160,32 @@ def _environment(fields: Fields) -> Value:
     return value
 
 
-def _on_failure(fields: Fields) -> OnFailure:
-    node = fields.get("on_failure")
-    if node is not None and isinstance(node.value, str) and _not_built("on_failure", node.value, node.where, fields.diagnostics):
-        return OnFailure.COMPENSATE
-    return fields.choice("on_failure", OnFailure, OnFailure.COMPENSATE)
+def _concurrency(fields: Fields) -> Concurrency | None:
+    """A map, or the key alone."""
+    node = fields.get("concurrency")
+    if node is None:
+        return None
+    if not isinstance(node.value, Mapping):
+        return Concurrency(key=_concurrency_key(node, fields, "concurrency"))
+    given = Fields(node, '"concurrency"', fields.diagnostics)
+    given.check_keys(CONCURRENCY_KEYS)
+    key = given.get("key")
+    if key is None:
+        hint = 'such as key: "{{ inputs.name }}"'
+        fields.diagnostics.error('"concurrency" needs "key": runs with the same key go one after the other', node.where, hint=hint)
+    return Concurrency(
+        key=values.UNKNOWN if key is None else _concurrency_key(key, given, "key"),
+        on_conflict=given.choice("on_conflict", OnConflict, OnConflict.WAIT),
+        timeout=given.duration("timeout", CONCURRENCY_TIMEOUT) or CONCURRENCY_TIMEOUT,
+    )
+
+
+def _concurrency_key(node: Node, fields: Fields, name: str) -> Value:
+    value = values.compile_value(node, fields.diagnostics)
+    if not isinstance(value, str | values.Template | values.Unknown) or value == "":
+        fields.refuse(name, "text, or an expression that gives it")
+        return values.UNKNOWN
+    return value
 
 
 def _defaults(fields: Fields) -> _Defaults:
@@ -296,6 +320,7 @@ def _task(name: str, tasks: Fields, kinds: Collection[str], defaults: _Defaults)
         pivot=fields.flag("pivot", False),
         allow_failure=fields.flag("allow_failure", False),
         priority=fields.integer("priority", 0),
+        pool=_pool(fields),
         labels=_labels(fields),
     )
 
@@ -382,6 +407,14 @@ def _fanout(fields: Fields) -> Fanout | None:
         max_items=fields.integer("max_items", 10_000, least=1),
         where=node.where,
     )
+
+
+def _pool(fields: Fields) -> str | None:
+    name = fields.text("pool")
+    if name is not None and not _TASK_NAME.match(name):
+        fields.refuse("pool", "the name of a pool of drystone.toml")
+        return None
+    return name
 
 
 def _labels(fields: Fields) -> dict[str, str]:

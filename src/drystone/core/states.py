@@ -74,6 +74,7 @@ RUN_TRANSITIONS: Mapping[tuple[RunStatus, RunStatus], str] = {
     (RunStatus.COMPENSATION_FAILED, RunStatus.COMPENSATING): "a person asked to go on with the way back",
     (RunStatus.FAILED, RunStatus.RUNNING): "a person resumed it",
     (RunStatus.CANCELLED, RunStatus.RUNNING): "a person resumed it",
+    (RunStatus.SUCCEEDED, RunStatus.RUNNING): "a person resumed it from a task, or its tolerated failures",
 }
 
 TASK_TRANSITIONS: Mapping[tuple[TaskStatus, TaskStatus], str] = {
@@ -83,8 +84,10 @@ TASK_TRANSITIONS: Mapping[tuple[TaskStatus, TaskStatus], str] = {
     (TaskStatus.PENDING, TaskStatus.FAILED): "one of its expressions cannot be evaluated",
     (TaskStatus.PENDING, TaskStatus.CANCELLED): "the run ended before it started",
     (TaskStatus.RUNNING, TaskStatus.WAITING): "only a person or a moment can move it on",
-    (TaskStatus.WAITING, TaskStatus.RUNNING): "what it waited for came",
-    (TaskStatus.WAITING, TaskStatus.CANCELLED): "the run was cancelled",
+    (TaskStatus.WAITING, TaskStatus.RUNNING): "it goes on with another run that waited",
+    (TaskStatus.WAITING, TaskStatus.SUCCEEDED): "the moment or the person's yes came",
+    (TaskStatus.WAITING, TaskStatus.FAILED): "a person said no, or nobody answered in time",
+    (TaskStatus.WAITING, TaskStatus.CANCELLED): "the run stopped while it waited",
     (TaskStatus.RUNNING, TaskStatus.SUCCEEDED): "the attempt succeeded",
     (TaskStatus.RUNNING, TaskStatus.FAILED): "the attempt failed and there is no other",
     (TaskStatus.RUNNING, TaskStatus.RETRYING): "the attempt failed and there is another",
@@ -101,6 +104,8 @@ TASK_TRANSITIONS: Mapping[tuple[TaskStatus, TaskStatus], str] = {
     (TaskStatus.FAILED, TaskStatus.PENDING): "resumed",
     (TaskStatus.BLOCKED, TaskStatus.PENDING): "resumed",
     (TaskStatus.CANCELLED, TaskStatus.PENDING): "resumed",
+    (TaskStatus.FAILED, TaskStatus.SKIPPED): "a person said to go on without it",
+    (TaskStatus.UNDO_FAILED, TaskStatus.UNDONE): "a person says that it is gone",
     (TaskStatus.SKIPPED, TaskStatus.PENDING): "resumed: what it needs may not be skipped this time",
-    (TaskStatus.SUCCEEDED, TaskStatus.PENDING): "the run goes on, so what stands under finally comes again at its new end",
+    (TaskStatus.SUCCEEDED, TaskStatus.PENDING): "resumed from here, or it stands under finally and comes again at the run's new end",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drystone.core.plan import OnFailure, RunIf, UndoMode, UndoWhen
+from drystone.core.plan import OnConflict, OnFailure, RunIf, UndoMode, UndoWhen
 from drystone.core.planfile import NOT_UNDER_FINALLY, PLAN_KEYS, TASK_KEYS, UNDO_KEYS, VERSION
 from drystone.core.retry import Backoff
 from drystone.errors import FailureClass, PluginError
@@ -59,6 +59,22 @@ def _plan() -> Schema:
         "environment": {"type": "string", "description": "the named thing a run changes; may use inputs"},
         "timeout": _duration("deadline of the whole run"),
         "on_failure": _words(OnFailure, "what a run does when a task failed for good"),
+        "concurrency": {
+            "description": "runs with the same key go one after the other: the key, or a map",
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "required": ["key"],
+                    "properties": {
+                        "key": {"type": "string", "description": "may use inputs"},
+                        "on_conflict": _words(OnConflict, "what a new run does while another has the key"),
+                        "timeout": _duration("how long it waits for those before it"),
+                    },
+                    "additionalProperties": False,
+                },
+            ],
+        },
         "defaults": {
             "description": "for every task that does not say otherwise",
             "type": "object",
@@ -115,6 +131,7 @@ def _task() -> Schema:
         "undo_when": _words(UndoWhen, "from when on it has something to undo"),
         "pivot": {"type": "boolean", "description": "once it has succeeded, nothing of the run is undone"},
         "allow_failure": {"type": "boolean", "description": "its failure does not fail the run"},
+        "pool": {"type": "string", "description": "a limit of the project (drystone.toml, [pools]): so many attempts at once"},
         "priority": {"type": "integer", "description": "higher starts first, among equally urgent ones"},
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
     }

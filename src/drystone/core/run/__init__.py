@@ -3,25 +3,32 @@
     state.py      what is known of a run
     evolve.py     event -> new state
     forward.py    the index that says what may start          (used by evolve)
+    order.py      what starts first, by how long it took      (used by evolve)
     back.py       the index that says what may be undone       (used by evolve)
     decide.py     state, now -> commands
     settle.py     what an attempt gave -> events
+    approvals.py  questions to a person, and their answers
+    attention.py  what only a person can decide
     requests.py   what a person asked -> events
     scope.py      state -> what expressions see
+    forecast.py   state, now -> how long it has still to go
 
 `evolve` and `decide` do not raise on any history that `decide` and `settle` can make, know no clock and no chance, and
 give the same answer for the same arguments: both engines and every replay rely on it.
 """
 
-from drystone.core.run.decide import decide
+from drystone.core.run.approvals import answer, questions
+from drystone.core.run.attention import Item, Way, attention
+from drystone.core.run.decide import decide, slots_wanted
 from drystone.core.run.evolve import evolve, new_run
-from drystone.core.run.requests import request_cancel, request_resume, request_undo, take
+from drystone.core.run.requests import request_cancel, request_resume, request_retry, request_skip, request_undo, take
 from drystone.core.run.scope import scope_of
-from drystone.core.run.settle import failed, finished_undo, lost, lost_undo, succeeded, undo_failed
-from drystone.core.run.state import Attempt, AttemptStatus, Cause, Failure, Instance, Run, UndoState, UndoStatus
+from drystone.core.run.settle import failed, finished_undo, lost, lost_undo, succeeded, undo_failed, waits
+from drystone.core.run.state import Attempt, AttemptStatus, Cause, Failure, Instance, Run, UndoState, UndoStatus, Waiting
 
 __all__ = [
-    "Attempt", "AttemptStatus", "Cause", "Failure", "Instance", "Run", "UndoState", "UndoStatus", "decide", "evolve", "failed",
-    "finished_undo", "lost", "lost_undo", "new_run", "request_cancel", "request_resume", "request_undo", "scope_of", "succeeded",
-    "take", "undo_failed",
+    "Attempt", "AttemptStatus", "Cause", "Failure", "Instance", "Item", "Run", "UndoState", "UndoStatus", "Waiting", "Way", "answer",
+    "attention", "decide", "evolve", "failed", "finished_undo", "lost", "lost_undo", "new_run", "questions", "request_cancel",
+    "request_resume", "request_retry", "request_skip", "request_undo", "scope_of", "slots_wanted", "succeeded", "take", "undo_failed",
+    "waits",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ A task is reached when everything behind it was passed. What could not be undone
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rpds import HashTrieMap
@@ -17,23 +18,25 @@ if TYPE_CHECKING:
     from drystone.core.run.evolve import Draft
 
 
-def begin(draft: Draft) -> None:
-    """Marks what has to be undone and finds where the way back can start."""
+def begin(draft: Draft, again: Collection[str] | None = None) -> None:
+    """Marks what has to be undone and finds where the way back can start. `again`: failed undos to try again; None means all."""
     graph = draft.run.graph
     left: dict[str, int] = {}
     for name in graph.nodes:
         instances = [draft.instances[id_] for id_ in draft.expansions[name]]
-        left[name] = sum(_mark(draft, instance) for instance in instances)
+        left[name] = sum(_mark(draft, instance, again) for instance in instances)
     draft.back_left = HashTrieMap(left)
     draft.back_open = HashTrieMap({name: len(node.dependants) for name, node in graph.nodes.items()})
     draft.back_remaining = len(graph.nodes)
     _walk(draft, [name for name, node in graph.nodes.items() if not node.dependants])
 
 
-def _mark(draft: Draft, instance: Instance) -> bool:
+def _mark(draft: Draft, instance: Instance, again: Collection[str] | None) -> bool:
     """True when the instance is to be undone; what was undone before stays so."""
     undo = instance.undo
-    if undo.status in (UndoStatus.SUCCEEDED, UndoStatus.NOT_NEEDED):
+    if undo.status in (UndoStatus.SUCCEEDED, UndoStatus.NOT_NEEDED, UndoStatus.WAIVED):
+        return False
+    if undo.status is UndoStatus.FAILED and again is not None and instance.id not in again:
         return False
     task = draft.run.task_of(instance)
     # One that was tried before is not looked at again: its task's status has moved on since.
@@ -91,7 +94,7 @@ def _leave(draft: Draft, name: str, standing: str) -> None:
 def _pass(draft: Draft, name: str) -> list[str]:
     """Task names that are reached now that `name` is passed."""
     draft.back_remaining -= 1
-    standing = draft.back_stands.get(name)
+    standing = draft.back_stands.get(name) or _failed_before(draft, name)
     reached = []
     for need in draft.run.graph.nodes[name].needs:
         if standing is not None:
@@ -101,6 +104,11 @@ def _pass(draft: Draft, name: str) -> list[str]:
         if open_ == 0:
             reached.append(need)
     return reached
+
+
+def _failed_before(draft: Draft, name: str) -> str | None:
+    """An instance whose undo failed on an earlier way back, and which is not tried again on this one."""
+    return next((id_ for id_ in draft.expansions[name] if draft.instances[id_].undo.status is UndoStatus.FAILED), None)
 
 
 def index_of(draft: Draft, base: Back | None) -> Back | None:

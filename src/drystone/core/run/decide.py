@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from rpds import HashTrieMap
@@ -21,21 +22,29 @@ from drystone.core.events import Event, EventType
 from drystone.core.plan import Fanout, OnFailure, Task, UndoMode
 from drystone.core.run.back import left_standing
 from drystone.core.run.forward import Verdict, ends_before, verdict
+from drystone.core.run.approvals import unanswered
 from drystone.core.run.scope import scope_of
 from drystone.core.run.state import Cause, Instance, Run
 from drystone.core.states import RunStatus
 from drystone.errors import FailureClass
 
+NO_SLOTS: Mapping[str, int] = MappingProxyType({})
 
-def decide(run: Run, now: datetime) -> list[Command]:
-    """What to do now; empty when the run has ended or only waits for attempts in flight."""
+
+def decide(run: Run, now: datetime, slots: Mapping[str, int] = NO_SLOTS) -> list[Command]:
+    """What to do now; empty when the run has ended or only waits for attempts in flight.
+
+    slots: pool -> how many attempts of this run may be in flight in it.
+    """
     if run.closing is not None and not run.status.is_final:
-        return _close(run, now)
+        return _close(run, now, slots)
     match run.status:
+        case RunStatus.QUEUED if run.cancel_requested:
+            return [_record(run, now, EventType.RUN_FINISHED, data={"status": "cancelled", "outputs": {}, "left": []})]
         case RunStatus.RUNNING | RunStatus.WAITING:
-            return _stop(run, now) if run.is_stopping else _forward(run, now)
+            return _stop(run, now) if run.is_stopping else _forward(run, now, slots)
         case RunStatus.COMPENSATING:
-            return _back(run, now)
+            return _back(run, now, slots)
         case _:
             return []
 
@@ -43,7 +52,26 @@ def decide(run: Run, now: datetime) -> list[Command]:
 # ---- forward ----------------------------------------------------------------------------------------------------------
 
 
-def _forward(run: Run, now: datetime) -> list[Command]:
+def slots_wanted(run: Run, now: datetime) -> dict[str, int]:
+    """Pool -> attempts that could start in it right now, if there were room; the pools of the graph, each of them."""
+    wanted = dict.fromkeys(run.graph.pools, 0)
+    if not wanted or run.status.is_final:
+        return wanted
+    if run.status is RunStatus.COMPENSATING and run.back is not None and run.closing is None:
+        ids = [*run.back.ready, *_due(run.back.retrying, now)]
+    elif run.is_stopping and run.closing is None:
+        return wanted
+    else:
+        ids = _due(run.forward.retrying, now)
+        for pool, queue in run.forward.pooled.items():
+            wanted[pool] += len(queue)
+    for id_ in ids:
+        if (needed := run.task_of(run.instances[id_]).pool) is not None:
+            wanted[needed] += 1
+    return wanted
+
+
+def _forward(run: Run, now: datetime, slots: Mapping[str, int]) -> list[Command]:
     if (deadline := _deadline(run)) is not None and now >= deadline:
         reason = f"the run's time of {durations.to_text(run.graph.plan.timeout or timedelta())} is up"
         data = {"by": "drystone", "reason": reason, "cause": Cause.TIMEOUT.value}
@@ -52,22 +80,52 @@ def _forward(run: Run, now: datetime) -> list[Command]:
         return [_condition(run, now, id_) for id_ in run.forward.reached]
     if run.forward.remaining == 0 and not run.running:
         return [_finish(run, now)]
-    return _starts(run, now, deadline)
+    return _starts(run, now, slots, deadline)
 
 
-def _starts(run: Run, now: datetime, deadline: datetime | None = None) -> list[Command]:
-    """Attempts for which there is room, and when to look again."""
+def _starts(run: Run, now: datetime, slots: Mapping[str, int], deadline: datetime | None = None) -> list[Command]:
+    """Waits that are over, attempts for which there is room, and when to look again."""
     index = run.forward
-    room = run.max_parallel - len(run.running)
+    if over := [id_ for id_, until in index.waiting.items() if until is not None and until <= now]:
+        return [_after_wait(run, now, id_) for id_ in sorted(over)]
+    room = max(0, run.max_parallel - len(run.running))
     due = sorted((run.instances[id_].rank, id_) for id_ in _due(index.retrying, now))
-    chosen = heapq.merge(due, index.ready[: max(0, room)]) if due else index.ready[: max(0, room)]
-    commands: list[Command] = [_start(run, now, id_) for _, id_ in _take(chosen, room)]
-    moments = [at for at in index.retrying.values() if at > now]
+    queues: list[Sequence[tuple[tuple[int, ...], str]]] = [due, index.ready[:room]] if due else [index.ready[:room]]
+    free = {pool: slots.get(pool, 0) - run.used.get(pool, 0) for pool in run.graph.pools}
+    queues += [queue[: max(0, min(room, free[pool]))] for pool, queue in index.pooled.items()]
+    chosen = heapq.merge(*queues) if len(queues) > 1 else queues[0]
+    commands: list[Command] = [_start(run, now, id_) for id_ in _take(run, (id_ for _, id_ in chosen), room, free)]
+    moments = [at for waits in (index.retrying, index.waiting) for at in waits.values() if at is not None and at > now]
     return commands + _wake([*moments, deadline])
 
 
-def _take(items: Iterable[tuple[Any, str]], room: int) -> list[tuple[Any, str]]:
-    return [item for item, _ in zip(items, range(max(0, room)), strict=False)]
+def _take(run: Run, ids: Iterable[str], room: int, free: dict[str, int]) -> list[str]:
+    """The first of them for which there is room, in the run and in their pools; counts `free` down."""
+    taken: list[str] = []
+    for id_ in ids:
+        if len(taken) >= room:
+            break
+        pool = run.task_of(run.instances[id_]).pool if free else None
+        if pool is not None:
+            if free[pool] <= 0:
+                continue
+            free[pool] -= 1
+        taken.append(id_)
+    return taken
+
+
+def _after_wait(run: Run, now: datetime, id_: str) -> Command:
+    """The wait of an instance is over: its moment came, nobody answered in time, or it looks after the other run again."""
+    instance = run.instances[id_]
+    waiting = instance.waiting
+    assert waiting is not None
+    if waiting.run is not None:
+        return _start(run, now, id_)
+    number = instance.attempts[-1].number
+    if waiting.approval is None:
+        data: dict[str, Any] = {"outputs": {}, "result": {}, "changed": False}
+        return Record(event=_event(run, now, EventType.TASK_SUCCEEDED, task=id_, attempt=number, data=data))
+    return Record(event=unanswered(run, id_, now))
 
 
 def _due(waiting: HashTrieMap[str, datetime], now: datetime) -> list[str]:
@@ -187,7 +245,7 @@ def _check_size(fanout: Fanout, size: int) -> None:
 
 def _finish(run: Run, now: datetime) -> Record:
     if run.fatal:
-        return _finished(run, now, RunStatus.FAILED)
+        return _stopped_by_doubt(run, now) or _finished(run, now, RunStatus.FAILED)
     try:
         outputs = {name: values.render(value, scope_of(run)) for name, value in run.graph.plan.outputs.items()}
     except values.ExpressionError as error:
@@ -202,18 +260,18 @@ def _finished(run: Run, now: datetime, status: RunStatus, **more: Any) -> Record
     return _record(run, now, type_, data=data)
 
 
-def _close(run: Run, now: datetime) -> list[Command]:
+def _close(run: Run, now: datetime, slots: Mapping[str, int]) -> list[Command]:
     if run.forward.reached:
         return [_condition(run, now, id_) for id_ in run.forward.reached]
     if run.forward.closing == 0 and not run.running:
         return [_record(run, now, EventType.RUN_FINISHED, data=run.closing)]
-    return _starts(run, now)
+    return _starts(run, now, slots)
 
 
 def _stop(run: Run, now: datetime) -> list[Command]:
     """No new starts. Attempts in flight are let finish, or ended: at once after a cancel, else when the grace is over."""
-    if run.forward.retrying:
-        return [_give_up(run, now, id_) for id_ in sorted(run.forward.retrying)]
+    if run.forward.retrying or run.forward.waiting:
+        return [_give_up(run, now, id_) for id_ in sorted([*run.forward.retrying, *run.forward.waiting])]
     if run.running:
         if run.cancel_requested:
             return [Cancel(instance=id_, reason=run.reason or "cancelled") for id_ in sorted(run.running)]
@@ -222,6 +280,8 @@ def _stop(run: Run, now: datetime) -> list[Command]:
             return [Wake(at=end)]
         return [Cancel(instance=id_, reason="the run failed elsewhere") for id_ in sorted(run.running)]
     cause = run.cause or Cause.FAILED
+    if (record := _stopped_by_doubt(run, now)) is not None and not run.cancel_requested:
+        return [record]
     if _compensates(run) and (pivot := run.passed_pivot) is not None:
         message = f'"{pivot}" has succeeded, and nothing is undone past it'
         return [_finished(run, now, RunStatus.FAILED, left=_touched(run), message=message)]
@@ -230,8 +290,25 @@ def _stop(run: Run, now: datetime) -> list[Command]:
     return [_finished(run, now, RunStatus.CANCELLED if cause is Cause.CANCELLED else RunStatus.FAILED)]
 
 
+def _stopped_by_doubt(run: Run, now: datetime) -> Record | None:
+    """Nobody knows whether an attempt took effect: neither going on nor going back is safe before a person has looked."""
+    unknown = [id_ for id_ in run.fatal if run.instances[id_].unknown]
+    if not unknown:
+        return None
+    message = f'whether "{unknown[0]}" took effect is not known'
+    return _finished(run, now, RunStatus.FAILED, left=sorted({*unknown, *_touched(run)}, key=_places(run).__getitem__), message=message)
+
+
+def _places(run: Run) -> dict[str, int]:
+    return {instance.id: place for place, instance in enumerate(run.in_order())}
+
+
 def _give_up(run: Run, now: datetime, id_: str) -> Record:
     message = "the run stopped before the next attempt"
+    if (waiting := run.instances[id_].waiting) is not None:
+        number = run.instances[id_].attempts[-1].number if waiting.run is None else None
+        data: dict[str, Any] = {"message": "the run stopped while it waited", "changed": waiting.run is not None}
+        return Record(event=_event(run, now, EventType.TASK_CANCELLED, task=id_, attempt=number, data=data))
     if run.cancel_requested:
         return _record(run, now, EventType.TASK_CANCELLED, task=id_, data={"message": message, "changed": True})
     failure = run.instances[id_].failure
@@ -256,7 +333,7 @@ def _touched(run: Run) -> list[str]:
 # ---- back -------------------------------------------------------------------------------------------------------------
 
 
-def _back(run: Run, now: datetime) -> list[Command]:
+def _back(run: Run, now: datetime, slots: Mapping[str, int]) -> list[Command]:
     index = run.back
     assert index is not None
     if index.remaining == 0 and not run.running:
@@ -264,7 +341,8 @@ def _back(run: Run, now: datetime) -> list[Command]:
         status = RunStatus.COMPENSATION_FAILED if left else RunStatus.COMPENSATED
         return [_finished(run, now, status, left=list(left))]
     room = max(0, run.max_parallel - len(run.running))
-    chosen = (sorted(_due(index.retrying, now)) + list(index.ready))[:room]
+    free = {pool: slots.get(pool, 0) - run.used.get(pool, 0) for pool in run.graph.pools}
+    chosen = _take(run, [*sorted(_due(index.retrying, now)), *index.ready], room, free)
     commands: list[Command] = [_start_undo(run, now, id_) for id_ in chosen]
     return commands + _wake(at for at in index.retrying.values() if at > now)
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from rpds import HashTrieMap
 
+from drystone.core import expected
 from drystone.core.events import Event, EventType
 from drystone.core.graph import Graph, Node
-from drystone.core.run import back, forward
+from drystone.core.run import back, forward, order
 from drystone.core.run.state import (
     Attempt,
     AttemptStatus,
@@ -26,6 +27,7 @@ from drystone.core.run.state import (
     Run,
     UndoState,
     UndoStatus,
+    Waiting,
 )
 from drystone.core.states import RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
 from drystone.errors import FailureClass
@@ -37,17 +39,18 @@ class Draft:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.instances, self.expansions = run.instances, run.expansions
-        self.views, self.running = run.views, run.running
+        self.views, self.running, self.used = run.views, run.running, run.used
         self.fatal, self.stopping_since = run.fatal, run.stopping_since
         self.now = self.last_at = run.last_at or run.created_at
         self.fields: dict[str, Any] = {}
         index = run.forward
         self.open, self.unsettled, self.failures = index.open, index.unsettled, index.failures
-        self.held, self.retrying = index.held, index.retrying
+        self.held, self.retrying, self.waiting = index.held, index.retrying, index.waiting
         self.remaining, self.closing_left = index.remaining, index.closing
         self.reached = list(index.reached)
         self.ready: list[tuple[tuple[int, ...], str]] = []
-        self.base_ready = index.ready
+        self.base_ready, self.base_pooled = index.ready, index.pooled
+        self.pooled: dict[str, list[tuple[tuple[int, ...], str]]] = {}
         self.gone: set[str] = set()
         self.left_reached: set[str] = set()
         way_back = run.back
@@ -80,6 +83,31 @@ class Draft:
         """Changes the way back of an instance."""
         return self.put(self.instances[instance.id], undo=replace(self.instances[instance.id].undo, **fields))
 
+    def enqueue(self, instance: Instance) -> None:
+        """It may start as soon as there is room."""
+        pool = self.run.task_of(instance).pool
+        queue = self.ready if pool is None else self.pooled.setdefault(pool, [])
+        queue.append((instance.rank, instance.id))
+
+    def clear_queues(self) -> None:
+        """Nothing starts any more."""
+        self.base_ready, self.base_pooled = (), HashTrieMap()
+        self.ready, self.pooled, self.reached = [], {}, []
+
+    def begin(self, instance: Instance, number: int) -> None:
+        """An attempt is in flight."""
+        self.running = self.running.insert(instance.id, number)
+        if (pool := self.run.task_of(instance).pool) is not None:
+            self.used = self.used.insert(pool, self.used.get(pool, 0) + 1)
+
+    def end(self, instance: Instance) -> None:
+        """The attempt in flight has ended."""
+        if instance.id not in self.running:
+            return
+        self.running = self.running.remove(instance.id)
+        if (pool := self.run.task_of(instance).pool) is not None:
+            self.used = self.used.insert(pool, self.used[pool] - 1)
+
     def current(self, name: str) -> Any:
         """A field of the run as this batch has it so far."""
         return self.fields.get(name, getattr(self.run, name))
@@ -87,24 +115,30 @@ class Draft:
     def set_run(self, status: RunStatus, **fields: Any) -> None:
         """Changes the run's status, which the table of transitions must allow."""
         current = self.current("status")
+        if current is RunStatus.WAITING:
+            # Whether it waits follows from all the rest, see `finish`: the table is about what events say.
+            current = RunStatus.RUNNING
         if current is not status:
             assert (current, status) in RUN_TRANSITIONS, f"{self.run.id}: {current} -> {status}"
         self.fields.update(status=status, **fields)
 
     def finish(self) -> Run:
         """The new state."""
-        return replace(
+        after = replace(
             self.run,
             instances=self.instances,
             expansions=self.expansions,
             views=self.views,
             running=self.running,
+            used=self.used,
             fatal=self.fatal,
             stopping_since=self.stopping_since,
             forward=forward.index_of(self, self.base_ready),
             back=back.index_of(self, self.run.back),
             **self.fields,
         )
+        waits = RunStatus.WAITING if after.closing is None and after.only_waits else RunStatus.RUNNING
+        return after if after.status not in (RunStatus.RUNNING, RunStatus.WAITING) or after.status is waits else replace(after, status=waits)
 
 
 def new_run(
@@ -118,8 +152,10 @@ def new_run(
         failures=HashTrieMap(),
         reached=(),
         ready=(),
+        pooled=HashTrieMap(),
         held=HashTrieMap(),
         retrying=HashTrieMap(),
+        waiting=HashTrieMap(),
         remaining=0,
         closing=0,
     )
@@ -163,7 +199,19 @@ def evolve(run: Run, *events: Event) -> Run:
 # ---- the run ----------------------------------------------------------------------------------------------------------
 
 
+def _run_created(draft: Draft, event: Event) -> None:
+    draft.fields["by"] = event.data.get("by", "")
+    known = expected.from_json(event.data.get("expected", {}))
+    if known := {name: found for name, found in known.items() if name in draft.run.graph.nodes}:
+        draft.fields["expected"] = known
+        order.by_time(draft, known)
+
+
 def _run_started(draft: Draft, event: Event) -> None:
+    for id_ in list(draft.waiting):
+        # What waits for another run looks after it again: whoever takes this one may have moved that one on.
+        if (waiting := draft.instances[id_].waiting) is not None and waiting.run is not None:
+            draft.waiting = draft.waiting.insert(id_, event.at)
     fields: dict[str, Any] = {"max_parallel": event.data.get("max_parallel", draft.run.max_parallel)}
     if "finish_grace" in event.data:
         fields["finish_grace"] = timedelta(seconds=event.data["finish_grace"])
@@ -182,13 +230,14 @@ def _run_resumed(draft: Draft, event: Event) -> None:
     draft.fatal, draft.stopping_since, draft.goes_back = (), None, False
     for id_ in event.data["reset"]:
         _start_afresh(draft, draft.instances[id_])
-    draft.base_ready, draft.gone, draft.left_reached = (), set(), set()
+    draft.gone, draft.left_reached = set(), set()
     forward.build(draft)
 
 
 def _start_afresh(draft: Draft, instance: Instance) -> None:
     undo = UndoState(mode=instance.undo.mode)
-    draft.set(instance, TaskStatus.PENDING, reason="", retry_at=None, budget=len(instance.attempts), undo=undo)
+    afresh: dict[str, Any] = {"reason": "", "retry_at": None, "waived": False, "unknown": False}
+    draft.set(instance, TaskStatus.PENDING, budget=len(instance.attempts), undo=undo, **afresh)
 
 
 def _reopen(draft: Draft) -> None:
@@ -228,7 +277,7 @@ def _compensating(draft: Draft, event: Event) -> None:
     draft.back_ready, draft.back_gone = [], set()
     draft.goes_back = draft.back_rebuilt = True
     draft.back_stands, draft.back_retrying = HashTrieMap(), HashTrieMap()
-    back.begin(draft)
+    back.begin(draft, event.data.get("again"))
 
 
 def _finished(draft: Draft, event: Event) -> None:
@@ -261,7 +310,7 @@ def _end_pending(draft: Draft) -> None:
                 failed.add(name)
         if name not in draft.views:
             draft.views = draft.views.insert(name, forward.view_of(node.task, [draft.instances[id_] for id_ in draft.expansions[name]]))
-    draft.base_ready, draft.ready, draft.reached = (), [], []
+    draft.clear_queues()
     # What started in this same batch may stand under `finally` and come again.
     draft.gone, draft.left_reached = set(), set()
     draft.held = HashTrieMap()
@@ -279,17 +328,44 @@ def _expanded(draft: Draft, event: Event) -> None:
 def _ready(draft: Draft, event: Event) -> None:
     instance = _of(draft, event)
     draft.left_reached.add(instance.id)
-    draft.ready.append((instance.rank, instance.id))
+    draft.enqueue(instance)
 
 
 def _started(draft: Draft, event: Event) -> None:
     instance = _of(draft, event)
     number = event.attempt or 1
     attempt = Attempt(number=number, status=AttemptStatus.RUNNING, started_at=event.at, log=event.data.get("log"))
-    draft.set(instance, TaskStatus.RUNNING, attempts=(*instance.attempts, attempt), retry_at=None)
-    draft.running = draft.running.insert(instance.id, number)
+    draft.set(instance, TaskStatus.RUNNING, attempts=(*instance.attempts, attempt), retry_at=None, waiting=None)
+    draft.begin(instance, number)
     draft.retrying = draft.retrying.discard(instance.id)
+    draft.waiting = draft.waiting.discard(instance.id)
     draft.gone.add(instance.id)
+
+
+def _waiting(draft: Draft, event: Event) -> None:
+    instance = _of(draft, event)
+    data = event.data
+    until = datetime.fromisoformat(data["until"]) if data.get("until") else None
+    waiting = Waiting(until=until, approval=data.get("approval"), run=data.get("run"))
+    draft.end(instance)
+    draft.waiting = draft.waiting.insert(instance.id, until)
+    if waiting.run is None:
+        draft.set(instance, TaskStatus.WAITING, waiting=waiting)
+        return
+    paused = replace(instance.attempts[-1], status=AttemptStatus.PAUSED, finished_at=event.at)
+    attempts = (*instance.attempts[:-1], paused)
+    draft.set(instance, TaskStatus.WAITING, waiting=waiting, attempts=attempts, budget=instance.budget + 1)
+
+
+def _skipped_by_a_person(draft: Draft, event: Event) -> None:
+    instance = _of(draft, event)
+    reason = f"{event.data['by']} took it on: {event.data['reason']}"
+    if event.data["way"] == "forward":
+        draft.set(instance, TaskStatus.SKIPPED, waived=True, unknown=False, reason=reason)
+        return
+    if instance.status is TaskStatus.UNDO_FAILED:
+        instance = draft.set(instance, TaskStatus.UNDONE)
+    draft.undo(instance, status=UndoStatus.WAIVED, reason=reason)
 
 
 def _succeeded(draft: Draft, event: Event) -> None:
@@ -307,13 +383,13 @@ def _failed(draft: Draft, event: Event) -> None:
         # An expression failed before anything could start, or the run stops before the next try.
         draft.left_reached.add(instance.id)
         draft.retrying = draft.retrying.discard(instance.id)
-        instance = draft.set(instance, TaskStatus.FAILED, retry_at=None, reason=event.data["message"])
+        instance = draft.set(instance, TaskStatus.FAILED, retry_at=None, reason=event.data["message"], unknown=False)
         forward.settle_instance(draft, instance)
         return
     instance = _end_attempt(draft, event, AttemptStatus.FAILED)
     if event.data["final"]:
-        result = event.data.get("result", {})
-        forward.settle_instance(draft, draft.set(instance, TaskStatus.FAILED, changed=instance.is_touched, result=result))
+        facts = {"result": event.data.get("result", {}), "unknown": event.data.get("unknown", False)}
+        forward.settle_instance(draft, draft.set(instance, TaskStatus.FAILED, changed=instance.is_touched, **facts))
     else:
         draft.put(instance)
 
@@ -335,8 +411,8 @@ def _cancelled(draft: Draft, event: Event) -> None:
     if event.attempt is None:
         # A retry that will not come.
         instance = _of(draft, event)
-        draft.retrying = draft.retrying.discard(instance.id)
-        instance = draft.set(instance, TaskStatus.CANCELLED, retry_at=None, reason=event.data["message"])
+        draft.retrying, draft.waiting = draft.retrying.discard(instance.id), draft.waiting.discard(instance.id)
+        instance = draft.set(instance, TaskStatus.CANCELLED, retry_at=None, waiting=None, reason=event.data["message"])
     else:
         instance = _end_attempt(draft, event, AttemptStatus.CANCELLED)
         instance = draft.set(instance, TaskStatus.CANCELLED, changed=instance.is_touched)
@@ -369,7 +445,7 @@ def _undo_started(draft: Draft, event: Event) -> None:
     draft.undo(
         instance, status=UndoStatus.RUNNING, attempts=(*instance.undo.attempts, attempt), retry_at=None, reason=""
     )
-    draft.running = draft.running.insert(instance.id, number)
+    draft.begin(instance, number)
     draft.back_retrying = draft.back_retrying.discard(instance.id)
     draft.back_gone.add(instance.id)
 
@@ -414,14 +490,17 @@ def _end_attempt(draft: Draft, event: Event, status: AttemptStatus) -> Instance:
     """The instance with its last attempt ended; not yet put back, as most callers change its status too."""
     instance = _of(draft, event)
     ended = _ended(instance.attempts[-1], event, status)
-    draft.running = draft.running.discard(instance.id)
-    return draft.changed(instance, attempts=(*instance.attempts[:-1], ended))
+    draft.end(instance)
+    if instance.waiting is None:
+        return draft.changed(instance, attempts=(*instance.attempts[:-1], ended))
+    draft.waiting = draft.waiting.discard(instance.id)
+    return draft.changed(instance, attempts=(*instance.attempts[:-1], ended), waiting=None)
 
 
 def _end_undo(draft: Draft, event: Event, status: AttemptStatus) -> Instance:
     instance = _of(draft, event)
     ended = _ended(instance.undo.attempts[-1], event, status)
-    draft.running = draft.running.discard(instance.id)
+    draft.end(instance)
     return draft.undo(instance, attempts=(*instance.undo.attempts[:-1], ended))
 
 
@@ -446,6 +525,7 @@ def _ended(attempt: Attempt, event: Event, status: AttemptStatus) -> Attempt:
 
 
 HANDLERS: Mapping[EventType, Callable[[Draft, Event], None]] = {
+    EventType.RUN_CREATED: _run_created,
     EventType.RUN_STARTED: _run_started,
     EventType.RUN_RESUMED: _run_resumed,
     EventType.RUN_CANCEL_REQUESTED: _cancel_requested,
@@ -455,11 +535,13 @@ HANDLERS: Mapping[EventType, Callable[[Draft, Event], None]] = {
     EventType.TASK_EXPANDED: _expanded,
     EventType.TASK_READY: _ready,
     EventType.TASK_STARTED: _started,
+    EventType.TASK_WAITING: _waiting,
     EventType.TASK_SUCCEEDED: _succeeded,
     EventType.TASK_FAILED: _failed,
     EventType.TASK_RETRYING: _retrying,
     EventType.TASK_LOST: _lost,
     EventType.TASK_CANCELLED: _cancelled,
+    EventType.ATTENTION_SKIPPED: _skipped_by_a_person,
     EventType.TASK_SKIPPED: _skipped,
     EventType.TASK_BLOCKED: _blocked,
     EventType.UNDO_STARTED: _undo_started,

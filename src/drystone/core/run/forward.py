@@ -61,7 +61,7 @@ def verdict(run_if: RunIf, ends: Iterable[End]) -> Verdict:
 
 def end_of(task: Task, instances: Iterable[Instance]) -> End:
     """How a task ended whose instances have all settled; a fan-out of nothing succeeded."""
-    found = [instance.status for instance in instances]
+    found = [TaskStatus.SUCCEEDED if instance.waived else instance.status for instance in instances]
     failures = sum(status is TaskStatus.FAILED for status in found)
     stopped = any(status in (TaskStatus.BLOCKED, TaskStatus.CANCELLED) for status in found)
     allowed = task.for_each.max_failures if task.for_each else 0
@@ -145,7 +145,7 @@ def reach_task(draft: Draft, name: str) -> None:
     if has_conditions(task) or verdict(task.run_if, ends_before(graph, draft.views, name)) is not Verdict.GO:
         draft.reached.append(name)
     else:
-        draft.ready.append((draft.instances[name].rank, name))
+        draft.enqueue(draft.instances[name])
 
 
 def reach(draft: Draft, id_: str) -> None:
@@ -154,7 +154,7 @@ def reach(draft: Draft, id_: str) -> None:
     if draft.run.task_of(instance).when is not None:
         draft.reached.append(id_)
     else:
-        draft.ready.append((instance.rank, id_))
+        draft.enqueue(instance)
 
 
 def expand(draft: Draft, name: str, keys: list[int | str], values: list[Any]) -> None:
@@ -221,8 +221,9 @@ def build(draft: Draft) -> None:
     """Makes the index afresh from the instances' states: for a new run, and after a resume."""
     graph = draft.run.graph
     draft.unsettled, draft.failures, draft.views = HashTrieMap(), HashTrieMap(), HashTrieMap()
-    draft.held, draft.retrying = HashTrieMap(), HashTrieMap()
-    draft.reached, draft.ready, draft.remaining, draft.closing_left = [], [], 0, 0
+    draft.held, draft.retrying, draft.waiting = HashTrieMap(), HashTrieMap(), HashTrieMap()
+    draft.clear_queues()
+    draft.remaining, draft.closing_left = 0, 0
     opened: dict[str, int] = {}
     for name, node in graph.nodes.items():
         instances = [draft.instances[id_] for id_ in draft.expansions[name]]
@@ -273,8 +274,22 @@ def index_of(draft: Draft, base: tuple[tuple[tuple[int, ...], str], ...]) -> For
         failures=draft.failures,
         reached=tuple(id_ for id_ in draft.reached if id_ not in draft.left_reached),
         ready=base if not draft.ready and not draft.gone else merge_ready(base, draft.ready, draft.gone),
+        pooled=_merge_pooled(draft),
         held=draft.held,
         retrying=draft.retrying,
+        waiting=draft.waiting,
         remaining=draft.remaining,
         closing=draft.closing_left,
     )
+
+
+def _merge_pooled(draft: Draft) -> HashTrieMap[str, tuple[tuple[tuple[int, ...], str], ...]]:
+    """The queues of the pools, as `merge_ready` makes that of the others."""
+    queues = draft.base_pooled
+    if not draft.run.graph.pools:
+        return queues
+    for pool in draft.run.graph.pools:
+        base, added = queues.get(pool, ()), draft.pooled.get(pool, [])
+        if added or draft.gone:
+            queues = queues.insert(pool, merge_ready(base, added, draft.gone))
+    return queues

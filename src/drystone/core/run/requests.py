@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from drystone.core.events import Event, EventType
-from drystone.core.run.state import Cause, Run
+from drystone.core.diagnostics import did_you_mean
+from drystone.core.run.attention import Item, Way, attention
+from drystone.core.run.state import Cause, Run, UndoStatus
 from drystone.core.states import RunStatus, TaskStatus
-from drystone.errors import RefusedError
+from drystone.errors import NotFoundError, RefusedError
 
 
 def take(run: Run, now: datetime, *, owner: str, epoch: int, max_parallel: int, finish_grace: timedelta) -> list[Event]:
@@ -47,22 +49,107 @@ def request_undo(run: Run, now: datetime, *, by: str) -> list[Event]:
 RESET = frozenset({TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED})
 
 
-def request_resume(run: Run, now: datetime, *, by: str) -> list[Event]:
+def request_resume(
+    run: Run, now: datetime, *, by: str, start: str | None = None, only_failed: bool = False
+) -> list[Event]:
     """Go on with a run: a stopped one starts its failed tasks afresh, a half undone one goes on with the way back.
 
+    start:       a task, or an instance of one, that starts afresh even if it had succeeded, and with it all that is behind it.
+    only_failed: also of a run that succeeded: the instances whose failure it tolerated.
     Empty for a run whose process died: whoever takes it goes on by itself.
     """
+    if start is not None:
+        _check_start(run, start)
     match run.status:
+        case RunStatus.SUCCEEDED if start is not None:
+            return [_resumed(run, now, by, start, _from(run, start))]
+        case RunStatus.SUCCEEDED if only_failed and (reset := _to_reset(run)):
+            return [_resumed(run, now, by, start, reset)]
         case RunStatus.SUCCEEDED:
-            raise RefusedError(f"run {run.id} has succeeded: nothing is left to do", hint=_undo_hint(run))
+            what = "no instance of it failed" if only_failed else "nothing is left to do"
+            raise RefusedError(f"run {run.id} has succeeded: {what}", hint=_undo_hint(run))
         case RunStatus.COMPENSATED:
             raise RefusedError(f"run {run.id} was undone", hint=f"start it anew: drystone run {run.graph.plan.name}")
         case RunStatus.COMPENSATION_FAILED:
+            if start is not None:
+                raise RefusedError(f"run {run.id} is on its way back", hint=f"finish that first: drystone resume {run.id}")
             return request_undo(run, now, by=by)
         case RunStatus.FAILED | RunStatus.CANCELLED:
-            return [_event(run, now, EventType.RUN_RESUMED, {"by": by, "reset": _to_reset(run)})]
+            if start is None and (doubt := [item.instance for item in attention(run) if run.instances[item.instance].unknown]):
+                hint = f"look at what it did, then: drystone attention retry|skip {run.id} {doubt[0]}"
+                raise RefusedError(f'whether "{doubt[0]}" of run {run.id} took effect is not known', hint=hint)
+            afresh = {*_to_reset(run), *(_from(run, start) if start is not None else ())}
+            return [_resumed(run, now, by, start, [instance.id for instance in run.in_order() if instance.id in afresh])]
         case _:
+            if start is not None or only_failed:
+                raise RefusedError(f'run {run.id} has not ended: "{run.status}"', hint=f"go on with it first: drystone resume {run.id}")
             return []
+
+
+def request_retry(run: Run, now: datetime, *, by: str, task: str | None = None) -> list[Event]:
+    """Try again what a person must decide about: one task, or all. Raises RefusedError when there is nothing, or not all is decided."""
+    items = _items(run, task)
+    if items[0].way is Way.BACK:
+        cause = (run.cause or Cause.REQUESTED).value
+        data = {"cause": cause, "again": [item.instance for item in items if run.instances[item.instance].undo.status is UndoStatus.FAILED]}
+        if not data["again"]:
+            raise RefusedError(f'"{items[0].instance}" of run {run.id} cannot be undone', hint=_skip_hint(run, items[0]))
+        return [_event(run, now, EventType.RUN_UNDO_REQUESTED, {"by": by}), _event(run, now, EventType.RUN_COMPENSATING, data)]
+    if others := [item.instance for item in attention(run) if item not in items]:
+        hint = f"try them all again: drystone attention retry {run.id}; or skip those: drystone attention skip {run.id} {others[0]}"
+        raise RefusedError(f"run {run.id} waits for a decision about {', '.join(others)} too", hint=hint)
+    return [_resumed(run, now, by, None, _to_reset(run))]
+
+
+def request_skip(run: Run, now: datetime, *, by: str, task: str, reason: str) -> list[Event]:
+    """Go on as if the task, or its undo, had ended well: a person took it on.
+
+    On the way forward the run goes on once all is decided. Raises RefusedError when nobody waits for a decision about it.
+    """
+    item = _items(run, task)[0]
+    data = {"by": by, "reason": reason, "way": item.way.value}
+    skipped = Event(type=EventType.ATTENTION_SKIPPED, at=now, run=run.id, task=item.instance, data=data)
+    if item.way is Way.BACK:
+        again: dict[str, Any] = {"cause": (run.cause or Cause.REQUESTED).value, "again": []}
+        return [skipped, _event(run, now, EventType.RUN_COMPENSATING, again)]
+    if len(attention(run)) > 1:
+        return [skipped]
+    return [skipped, _resumed(run, now, by, None, [id_ for id_ in _to_reset(run) if id_ != item.instance])]
+
+
+def _items(run: Run, task: str | None) -> list[Item]:
+    found = attention(run)
+    chosen = [item for item in found if task is None or task in (item.instance, run.instances[item.instance].task)]
+    if not chosen:
+        what = f'"{task}" of run {run.id}' if task is not None else f"run {run.id}"
+        waits = f"it waits for a decision about {', '.join(item.instance for item in found)}" if found else f"drystone show {run.id}"
+        raise RefusedError(f"{what} waits for no decision", hint=waits)
+    return list(chosen)
+
+
+def _skip_hint(run: Run, item: Item) -> str:
+    return f"take it away by hand, then: drystone attention skip {run.id} {item.instance} --reason TEXT"
+
+
+def _resumed(run: Run, now: datetime, by: str, start: str | None, reset: list[str]) -> Event:
+    return _event(run, now, EventType.RUN_RESUMED, {"by": by, "reset": reset, **({"from": start} if start is not None else {})})
+
+
+def _check_start(run: Run, start: str) -> None:
+    known = {name for name, node in run.graph.nodes.items() if not node.task.closing} | {instance.id for instance in run.in_order()}
+    if start not in known:
+        hint = did_you_mean(start, known) or f"its tasks are {', '.join(run.graph.nodes)}"
+        raise NotFoundError(f'run {run.id} has no task "{start}"', hint=hint)
+
+
+def _from(run: Run, start: str) -> list[str]:
+    """The task or instance, and every instance behind it."""
+    name = start if start in run.graph.nodes else run.instances[start].task
+    reached = {name}
+    for other, node in run.graph.nodes.items():
+        if not node.task.closing and any(need in reached for need in node.needs):
+            reached.add(other)
+    return [i.id for i in run.in_order() if i.task in reached and (i.task != name or start in (i.id, name))]
 
 
 def _to_reset(run: Run) -> list[str]:
@@ -75,7 +162,8 @@ def _to_reset(run: Run) -> list[str]:
         follows = any(need in afresh for need in node.needs)
         for id_ in run.expansions[name]:
             instance = run.instances[id_]
-            if instance.status in RESET or (instance.status is TaskStatus.SKIPPED and follows):
+            skipped = instance.status is TaskStatus.SKIPPED and follows and not instance.waived
+            if instance.status in RESET or skipped:
                 reset.append(id_)
                 afresh.add(name)
     return reset

@@ -6,6 +6,7 @@ Called by engines when an attempt ends; `jitter` is drawn by them so that a repl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,6 +49,23 @@ def failed(
     return events
 
 
+def waits(
+    run: Run,
+    id_: str,
+    now: datetime,
+    *,
+    until: datetime | None = None,
+    approval: Mapping[str, Any] | None = None,
+    other: str | None = None,
+) -> list[Event]:
+    """The attempt in flight has done what it could: now it waits for a moment, for a person's answer, or for another run."""
+    at = None if until is None else until.isoformat()
+    events = [_event(run, id_, now, EventType.TASK_WAITING, {"until": at, "approval": approval, "run": other})]
+    if approval is not None:
+        events.append(_event(run, id_, now, EventType.APPROVAL_REQUESTED, {**approval, "until": at}))
+    return events
+
+
 def lost(run: Run, id_: str, now: datetime, *, idempotent: bool) -> list[Event]:
     """The process died with the attempt in flight (DESIGN §4.3): tried again when it may be, else it is for a person."""
     if idempotent:
@@ -59,7 +77,8 @@ def lost(run: Run, id_: str, now: datetime, *, idempotent: bool) -> list[Event]:
         hint="look at what it should have done; a command that may be repeated says idempotent: true",
         permanent=True,
     )
-    return failed(run, id_, now, failure, jitter=0.0)
+    events = failed(run, id_, now, failure, jitter=0.0)
+    return [replace(event, data={**event.data, "unknown": True}) for event in events]
 
 
 def finished_undo(

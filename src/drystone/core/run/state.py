@@ -10,6 +10,7 @@ from typing import Any
 
 from rpds import HashTrieMap
 
+from drystone.core.expected import Expected
 from drystone.core.graph import Graph
 from drystone.core.plan import OnFailure, Task, UndoMode, UndoWhen
 from drystone.core.states import RunStatus, TaskStatus
@@ -24,10 +25,15 @@ class AttemptStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"
+    PAUSED = "paused"
+    """It gave way, with its work half done, because it waits for another run."""
 
 
 class UndoStatus(StrEnum):
-    """Where the way back of an instance stands; LEFT is left standing on purpose or because what rests on it still stands."""
+    """Where the way back of an instance stands; LEFT is left standing on purpose or because what rests on it still stands.
+
+    WAIVED: a person took it on.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
@@ -36,6 +42,7 @@ class UndoStatus(StrEnum):
     FAILED = "failed"
     NOT_NEEDED = "not_needed"
     LEFT = "left"
+    WAIVED = "waived"
 
 
 class Cause(StrEnum):
@@ -60,6 +67,20 @@ class Failure:
     def to_json(self) -> dict[str, Any]:
         """The shape that `drystone show --json` prints for an error of an attempt."""
         return {"class": self.failure_class.value, "message": self.message, "detail": self.detail, "hint": self.hint}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """What an instance waits for while nobody works on it.
+
+    until:    when the wait is over at the latest; None means not by itself.
+    approval: message, approvers, self_approval and on_timeout of the question to a person; None for a mere wait.
+    run:      the other run that it waits for (kind `plan`).
+    """
+
+    until: datetime | None = None
+    approval: Mapping[str, Any] | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +115,9 @@ class Instance:
     key:      index or map key; None for a task without `for_each`, and for a fan-out that is not expanded yet.
     rank:     smaller starts first.
     budget:   attempts made before the last resume: they do not count against the retry policy.
+    waiting:  what it waits for in state WAITING.
+    waived:   a person said to go on without it: for the tasks behind it, it ended well.
+    unknown:  nobody knows whether its last attempt took effect.
     """
 
     id: str
@@ -111,6 +135,9 @@ class Instance:
     retry_at: datetime | None = None
     reason: str = ""
     budget: int = 0
+    waiting: Waiting | None = None
+    waived: bool = False
+    unknown: bool = False
 
     @property
     def failure(self) -> Failure | None:
@@ -138,8 +165,10 @@ class Forward:
     failures:  task -> its instances that failed for good.
     reached:   ids whose edges are satisfied and whose conditions nobody has looked at yet.
     ready:     (rank, id), sorted: may start as soon as there is room.
+    pooled:    pool -> the same for those that need room in that pool too.
     held:      task -> instances that its `max_parallel` keeps back.
     retrying:  id -> when it is tried again.
+    waiting:   id -> when its wait is over at the latest, or None.
     remaining: tasks that have not settled, those under `finally` not counted.
     closing:   tasks under `finally` that have not settled.
     """
@@ -149,8 +178,10 @@ class Forward:
     failures: HashTrieMap[str, int]
     reached: tuple[str, ...]
     ready: tuple[tuple[tuple[int, ...], str], ...]
+    pooled: HashTrieMap[str, tuple[tuple[tuple[int, ...], str], ...]]
     held: HashTrieMap[str, tuple[str, ...]]
     retrying: HashTrieMap[str, datetime]
+    waiting: HashTrieMap[str, datetime | None]
     remaining: int
     closing: int
 
@@ -188,6 +219,12 @@ class Run:
     views: HashTrieMap[str, Mapping[str, Any]] = field(default_factory=HashTrieMap)
     running: HashTrieMap[str, int] = field(default_factory=HashTrieMap)
     """Ids with an attempt in flight, on either way, and its number."""
+    used: HashTrieMap[str, int] = field(default_factory=HashTrieMap)
+    """Pool -> attempts in flight that take room in it."""
+    by: str = ""
+    """Who started it: USER@HOST."""
+    expected: Mapping[str, Expected] = field(default_factory=dict)
+    """Task -> how long its instances took in earlier runs; tasks without a history are left out."""
     status: RunStatus = RunStatus.QUEUED
     cause: Cause | None = None
     reason: str = ""
@@ -233,6 +270,14 @@ class Run:
     def is_stopping(self) -> bool:
         """True when nothing new starts on the way forward."""
         return self.cancel_requested or (bool(self.fatal) and self.graph.plan.on_failure is not OnFailure.CONTINUE)
+
+    @property
+    def only_waits(self) -> bool:
+        """True when nothing can happen on the way forward but that a moment or a person's answer comes."""
+        index = self.forward
+        if not index.waiting or self.running or index.reached or index.ready or index.retrying or self.is_stopping:
+            return False
+        return not any(index.pooled.values())
 
     @property
     def error(self) -> dict[str, Any] | None:
