@@ -12,6 +12,7 @@
     ├── LabError                  the laboratory cannot do what Terraform or a person asked
     └── AttemptError              why one attempt did not succeed; raised by kinds
         ├── TemporaryError        may work when tried again
+        │   └── HeldBackError     was not tried at all: its endpoint failed too often in a row
         ├── PermanentError        will not work when tried again
         └── CancelledError        was told to end, and ended
 
@@ -139,6 +140,13 @@ class AttemptError(DrystoneError):
 
 class TemporaryError(AttemptError):
     """It may work when tried again; `retry_in` is the least time to wait."""
+
+
+class HeldBackError(TemporaryError):
+    """The attempt went no further than the circuit breaker of its endpoint (DESIGN §4.8): it is no attempt, and uses up no retry."""
+
+    def __init__(self, message: str, *, retry_in: timedelta) -> None:
+        super().__init__(FailureClass.UNREACHABLE, message, retry_in=retry_in, changed=False)
 
 
 class PermanentError(AttemptError):
