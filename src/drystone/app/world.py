@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from drystone.core.diagnostics import Diagnostics
     from drystone.core.events import Event
+    from drystone.core.expected import Expected
     from drystone.core.nodes import Node
     from drystone.core.run import Run
     from drystone.plugin.registry import Registry
@@ -42,8 +43,8 @@ class Vault(Protocol):
 class Engine(Protocol):
     """Drives runs to their end. `cancel` may be called from any thread or signal handler; all else from one."""
 
-    def start(self, record: RunRecord, run: Run, vault: Any) -> None:
-        """Records a new run and takes it. Raises LockedError, RefusedError."""
+    def start(self, record: RunRecord, run: Run, vault: Any, *, expected: Mapping[str, Expected] | None = None) -> None:
+        """Records a new run, with what to expect of its tasks, and takes it. Raises LockedError, RefusedError."""
         ...
 
     def resume(self, record: RunRecord, run: Run, vault: Any, *, by: str) -> None:

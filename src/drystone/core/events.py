@@ -19,7 +19,7 @@ class EventType(StrEnum):
     RUN_CREATED = "run.created"
     """plan, environment (or null), inputs, bundle (digest), token (or null), by, expected.
 
-    expected: task -> seconds that half of its instances in earlier runs took at most, seconds that nine in ten did, and how many there were.
+    expected: task -> seconds that half of its earlier instances took at most, seconds that nine in ten did, and how many there were.
     """
     RUN_QUEUED = "run.queued"
     """key, behind: ids of the runs before it in the line of its concurrency key."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
+from drystone.core.expected import Expected
 from drystone.core.graph import Graph
 from drystone.core.run import (
     Failure,
@@ -85,6 +86,7 @@ class Simulation:
         environment: str | None = None,
         max_parallel: int = 16,
         jitter: float = 0.0,
+        expected: Mapping[str, Expected] | None = None,
     ) -> None:
         self.now = START
         self.history: list[Event] = []
@@ -98,7 +100,8 @@ class Simulation:
             id="01SIMULATED", graph=graph, inputs=inputs or {}, environment=environment, created_at=START
         )
         self.run = self._blank
-        data = {"plan": graph.plan.name, "environment": environment, "inputs": self.run.inputs, "bundle": "", "token": None, "by": "test"}
+        facts = {"plan": graph.plan.name, "environment": environment, "inputs": self.run.inputs, "bundle": "", "token": None, "by": "test"}
+        data = {**facts, "expected": expected or {}}
         self._add([Event(type=EventType.RUN_CREATED, at=START, run=self.run.id, data=data)])
         self._take(epoch=1)
         self._decide()

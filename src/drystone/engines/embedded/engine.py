@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
+from drystone.core.expected import Expected
 from drystone.core.plan import UndoMode
 from drystone.core.run import (
     AttemptStatus,
@@ -137,13 +138,16 @@ class EmbeddedEngine:
 
     # ---- taking runs ------------------------------------------------------------------------------------------------
 
-    def start(self, record: RunRecord, run: Run, vault: Vault) -> None:
-        """Records a new run and takes it. Raises LockedError when its environment is held; then nothing is recorded."""
+    def start(self, record: RunRecord, run: Run, vault: Vault, *, expected: Mapping[str, Expected] | None = None) -> None:
+        """Records a new run and takes it. Raises LockedError when its environment is held; then nothing is recorded.
+
+        expected: task -> what its instances took in earlier runs; without it the graph alone gives the order.
+        """
         now = self._clock.now()
         self._free_stale_lock(run)
         lock = self._lock_of(run, now, "run") if run.environment is not None else None
         self._journal.create(record, summary_of(run, record.plan), lock)
-        self._take(run, vault, Path(record.root), [_created(record)])
+        self._take(run, vault, Path(record.root), [_created(record, expected or {})])
 
     def resume(self, record: RunRecord, run: Run, vault: Vault, *, by: str) -> None:
         """Takes a run that was begun: after a crash it goes on, a stopped one starts its failed tasks afresh."""
@@ -171,7 +175,7 @@ class EmbeddedEngine:
                 # A wish that came too late to end the run before must not end what is asked for now.
                 self._layout.cancel_request(run.id).unlink(missing_ok=True)
             if run.seq == 0:
-                driven.add([_created(record)])
+                driven.add([_created(record, {})])
             asked = request(run, now)
             driven.add(self._taken(run, lease, now))
             if not was_final:
@@ -440,7 +444,7 @@ def _decided(driven: _Driven, now: datetime) -> list[Command]:
     return effects
 
 
-def _created(record: RunRecord) -> Event:
+def _created(record: RunRecord, expected: Mapping[str, Expected]) -> Event:
     data = {
         "plan": record.plan,
         "environment": record.environment,
@@ -448,6 +452,7 @@ def _created(record: RunRecord) -> Event:
         "bundle": record.bundle,
         "token": record.token,
         "by": record.created_by,
+        "expected": expected,
     }
     return Event(type=EventType.RUN_CREATED, at=record.created_at, run=record.id, data=data)
 
