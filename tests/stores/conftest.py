@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -22,6 +23,7 @@ from drystone.stores.sql import SqlJournal
 pytest.register_assert_rewrite("drystone.testing.store_suite")
 
 Liveness = Callable[[str], bool | None]
+Now = Callable[[], datetime]
 
 
 @pytest.fixture(scope="session")
@@ -89,17 +91,17 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-def journal(request: pytest.FixtureRequest, is_alive: Liveness) -> Iterator[Journal]:
+def journal(request: pytest.FixtureRequest, is_alive: Liveness, now: Now) -> Iterator[Journal]:
     """Each kind of store."""
     match request.param:
         case "memory":
-            yield MemoryJournal(is_alive=is_alive)
+            yield MemoryJournal(is_alive=is_alive, now=now)
         case "sqlite":
-            with closing(SqlJournal(request.getfixturevalue("sqlite_url"), is_alive=is_alive)) as journal:
+            with closing(SqlJournal(request.getfixturevalue("sqlite_url"), is_alive=is_alive, now=now)) as journal:
                 yield journal
         case _:
             url = request.getfixturevalue("postgres_store")
-            with closing(SqlJournal(url, is_alive=is_alive)) as journal:
+            with closing(SqlJournal(url, is_alive=is_alive, now=now)) as journal:
                 yield journal
             with psycopg.connect(url.replace("+psycopg", "")) as connection:
-                connection.execute("TRUNCATE runs, run_states, events, tasks, locks")
+                connection.execute("TRUNCATE runs, run_states, events, tasks, locks, line, slots, requests")

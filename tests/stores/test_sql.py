@@ -17,6 +17,8 @@ import psycopg
 import pytest
 
 import drystone
+from drystone.core import codec
+from drystone.core.states import RunStatus
 from drystone.errors import DrystoneError, LockedError, RefusedError, StoreError
 from drystone.stores import migrations
 from drystone.stores.sql import SqlJournal
@@ -187,6 +189,43 @@ def test_newest_version_is_the_last_migration() -> None:
     files = sorted(Path(migrations.__file__).with_name("versions").glob("[0-9]*.py"))
     assert files[-1].name.startswith(f"{migrations.NEWEST}_")
     assert [file.name[:4] for file in files] == [f"{number:04}" for number in range(1, len(files) + 1)]
+
+
+def test_store_of_version_0001_is_brought_up_to_date_and_keeps_everything(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as past:
+        past.setattr(migrations, "NEWEST", "0001")
+        with closing(SqlJournal(url)) as journal, journal._writing() as connection:
+            for row in OF_0001:
+                connection.execute(row)
+    with closing(SqlJournal(url, now=lambda: suite.NOON)) as journal:
+        record = suite.a_record(environment="staging", token="T", inputs={"vms": 2})
+        assert journal.record(suite.RUN) == journal.by_token("T") == record
+        succeeded = suite.a_summary(
+            environment="staging", status=RunStatus.SUCCEEDED, started_at=suite.NOON, finished_at=suite.NOON, tasks_done=3
+        )
+        assert journal.summaries() == [succeeded]
+        assert suite.numbers(journal) == [1]
+        assert journal.tasks(suite.RUN) == [suite.a_task(status="succeeded", finished_at=suite.NOON)]
+        assert journal.locks() == [suite.a_lock()]
+        assert journal.claim(suite.RUN, "host:1", suite.MINUTE, suite.NOON).epoch == 8
+        assert journal.durations("shop") == {"vm": [0]}
+        suite.claimed(journal, "B", concurrency="shop")
+        assert suite.line(journal) == ["B"]
+
+
+AT = "2026-01-01T12:00:00.000000Z"
+OF_0001 = [
+    f"""INSERT INTO runs (id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source) VALUES
+    ('{suite.RUN}', 'shop', 'plans/shop.yaml', '/srv/shop', 'sha256:0', 'staging', '{AT}', 'ada@host', 'T', '{{"vms":2}}',
+    'drystone: 1\nname: shop\n')""",
+    f"""INSERT INTO run_states (run, status, started_at, finished_at, tasks_done, tasks_total, error, epoch) VALUES
+    ('{suite.RUN}', 'succeeded', '{AT}', '{AT}', 3, 3, NULL, 7)""",
+    f"INSERT INTO events (run, seq, body) VALUES ('{suite.RUN}', 1, '{codec.dumps(suite.an_event(1))}')",
+    f"""INSERT INTO tasks (run, id, task, kind, status, attempts, started_at, finished_at, failure_class) VALUES
+    ('{suite.RUN}', 'vm[0]', 'vm', 'noop', 'succeeded', 1, '{AT}', '{AT}', NULL)""",
+    f"INSERT INTO locks (environment, run, owner, reason, since) VALUES ('staging', '{suite.RUN}', 'host:1', 'run', '{AT}')",
+]
+"""A run as version 0001 kept it."""
 
 
 LOADED = """

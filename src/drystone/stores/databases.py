@@ -44,6 +44,10 @@ class Database(Protocol):
         """A connection of one thread's own. Raises the driver's errors."""
         ...
 
+    def hold(self, connection: Connection, what: str) -> None:
+        """In a transaction that writes: keeps others who hold the same out until its end."""
+        ...
+
     def errors(self) -> AbstractContextManager[None]:
         """Turns the driver's errors into StoreError, with the next step."""
         ...

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from drystone.core import codec
 from drystone.core.events import Event
+from drystone.core.states import RunStatus, TaskStatus
 from drystone.errors import StoreError
-from drystone.ports import Batch, Lease, LockInfo, RunRecord, RunSummary, TaskRow
-from drystone.stores import answers
+from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, RunSummary, TaskRow
+from drystone.stores import answers, sharing
+from drystone.stores.sharing import Seat
 
 
 @dataclass
@@ -28,13 +30,19 @@ class _Kept:
 
 
 class MemoryJournal:
-    """May be used by several threads at once. `is_alive` as for `sql.SqlJournal`."""
+    """May be used by several threads at once. `is_alive` and `now` as for `sql.SqlJournal`."""
 
-    def __init__(self, *, is_alive: Callable[[str], bool | None] = lambda _: None) -> None:
+    def __init__(
+        self, *, is_alive: Callable[[str], bool | None] = lambda _: None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._is_alive = is_alive
+        self._now = now
         self._guard = threading.RLock()
         self._runs: dict[str, _Kept] = {}
         self._locks: dict[str, LockInfo] = {}
+        self._lines: dict[str, dict[str, datetime]] = {}
+        self._seats: dict[str, dict[str, Seat]] = {}
+        self._requests: dict[str, Request] = {}
 
     def create(self, record: RunRecord, summary: RunSummary, lock: LockInfo | None = None) -> None:
         """A new run, and its lock."""
@@ -47,6 +55,8 @@ class MemoryJournal:
             if lock is not None:
                 self._lock(lock)
             self._runs[record.id] = _Kept(record=replace(record, inputs=codec.unpack(codec.pack(record.inputs))), summary=summary)
+            if record.concurrency is not None:
+                self.join(record.concurrency, record.id, record.created_at)
 
     def append(self, batches: Sequence[Batch]) -> None:
         """All of it, or nothing of it."""
@@ -59,14 +69,23 @@ class MemoryJournal:
                 kept.tasks.update((task.id, task) for task in batch.tasks)
                 if batch.summary is not None:
                     kept.summary = batch.summary
+                    if batch.summary.status.is_final:
+                        self.leave(batch.run)
+                for each in batch.answered:
+                    if each in self._requests and self._requests[each].run == batch.run:
+                        del self._requests[each]
 
     def _check(self, batch: Batch) -> None:
-        kept = self._kept(batch.run)
-        if kept.epoch != batch.epoch:
-            raise answers.lease_lost(batch.run, kept.owner)
+        kept = self._held(batch.run, batch.epoch)
         numbers = [event.seq for event in batch.events]
         if len(set(numbers)) != len(numbers) or kept.bodies.keys() & set(numbers):
             raise StoreError(f"an event of run {batch.run} is in the store already", hint="give each event a number of its own")
+
+    def _held(self, run: str, epoch: int) -> _Kept:
+        kept = self._kept(run)
+        if kept.epoch != epoch:
+            raise answers.lease_lost(run, kept.owner)
+        return kept
 
     def _kept(self, run: str) -> _Kept:
         try:
@@ -128,11 +147,26 @@ class MemoryJournal:
             kept.summary, plan=record.plan, environment=record.environment, created_at=record.created_at, owner=owner
         )
 
+    def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:
+        """Task -> seconds of its instances in the newest runs of the plan that succeeded."""
+        succeeded = [
+            kept for kept in self._newest_first() if kept.record.plan == plan and kept.summary.status is RunStatus.SUCCEEDED
+        ]
+        seconds: dict[str, list[float]] = {}
+        for kept in succeeded[:limit]:
+            for row in self.tasks(kept.record.id):
+                if row.status == TaskStatus.SUCCEEDED and row.started_at is not None and row.finished_at is not None:
+                    seconds.setdefault(row.task, []).append((row.finished_at - row.started_at).total_seconds())
+        return seconds
+
     def claim(self, run: str, owner: str, lease: timedelta, now: datetime) -> Lease:
         """Takes the run with the next epoch, unless another's lease is alive."""
         with self._guard:
             kept = self._kept(run)
             answers.check_free(run, kept.owner, kept.until, owner, now, self._is_alive)
+            self._drop_slots(run)
+            if not sharing.has_begun(kept.summary.status) and not self._is_driven(kept, now):
+                self._to_the_end(run, now)
             kept.epoch, kept.owner, kept.until = kept.epoch + 1, owner, now + lease
             return Lease(run=run, owner=owner, epoch=kept.epoch)
 
@@ -150,6 +184,7 @@ class MemoryJournal:
             kept = self._runs.get(lease.run)
             if kept is not None and kept.epoch == lease.epoch:
                 kept.owner = kept.until = None
+                self._drop_slots(lease.run)
 
     def lock(self, info: LockInfo) -> None:
         """Takes the environment for a run; again by the same run it only says who has it now."""
@@ -173,6 +208,72 @@ class MemoryJournal:
         """All held environments, by name."""
         with self._guard:
             return [lock for _, lock in sorted(self._locks.items())]
+
+    def line(self, key: str) -> Sequence[Place]:
+        """The runs that share a concurrency key, in order: the first one has it."""
+        with self._guard:
+            now = self._now()
+            return sharing.in_order(self._place(run, since, now) for run, since in self._lines.get(key, {}).items())
+
+    def _place(self, run: str, since: datetime, now: datetime) -> Place:
+        kept = self._runs[run]
+        return Place(run=run, status=kept.summary.status, since=since, owner=kept.owner if self._is_driven(kept, now) else None)
+
+    def _is_driven(self, kept: _Kept, now: datetime) -> bool:
+        return sharing.is_driven(kept.owner, kept.until, now, self._is_alive)
+
+    def join(self, key: str, run: str, now: datetime) -> None:
+        """Puts a run at the end of the key's line; harmless when it stands there."""
+        with self._guard:
+            self._kept(run)
+            if not any(run in line for line in self._lines.values()):
+                line = self._lines.setdefault(key, {})
+                line[run] = sharing.end_of_line(max(line.values(), default=None), now)
+
+    def _to_the_end(self, run: str, now: datetime) -> None:
+        for line in self._lines.values():
+            if run in line:
+                line[run] = sharing.end_of_line(max(line.values()), now)
+
+    def leave(self, run: str) -> None:
+        """Takes a run out of its line; harmless when it stands in none."""
+        with self._guard:
+            for line in self._lines.values():
+                line.pop(run, None)
+
+    def slots(self, lease: Lease, pool: str, *, size: int, held: int, wanted: int, now: datetime) -> int:
+        """How many more slots of a pool the run may take now."""
+        with self._guard:
+            self._held(lease.run, lease.epoch)
+            seats = self._seats.setdefault(pool, {})
+            counted = [seat for run, seat in seats.items() if run == lease.run or self._is_driven(self._runs[run], now)]
+            mine, given = sharing.share(counted, lease.run, size=size, held=held, wanted=wanted, now=now)
+            if mine.held or mine.wanted:
+                seats[lease.run] = mine
+            else:
+                seats.pop(lease.run, None)
+            return given
+
+    def _drop_slots(self, run: str) -> None:
+        for seats in self._seats.values():
+            seats.pop(run, None)
+
+    def ask(self, request: Request) -> None:
+        """Keeps a wish until it is answered. Raises NotFoundError when there is no such run."""
+        with self._guard:
+            self._kept(request.run)
+            self._requests.setdefault(request.id, replace(request, data=codec.unpack(codec.pack(request.data))))
+
+    def requests(self, runs: Collection[str]) -> Sequence[Request]:
+        """Wishes for these runs that nobody has answered, oldest first."""
+        with self._guard:
+            asked = [request for request in self._requests.values() if request.run in runs]
+        return sorted(asked, key=lambda request: (request.at, request.id))
+
+    def withdraw(self, run: str) -> None:
+        """Forgets all wishes for a run: it has ended."""
+        with self._guard:
+            self._requests = {each: request for each, request in self._requests.items() if request.run != run}
 
     def close(self) -> None:
         """Nothing is held."""

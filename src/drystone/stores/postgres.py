@@ -45,6 +45,10 @@ class Postgres:
         connection.execute(f"SET lock_timeout = {int(self.busy.total_seconds() * 1000)}")
         return connection  # type: ignore[no-any-return]
 
+    def hold(self, connection: Connection, what: str) -> None:
+        """An advisory lock, as there may be no row yet that could be held."""
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%(what)s, 0))", {"what": f"drystone {what}"})
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """By SQLSTATE where the server says one."""

@@ -7,13 +7,13 @@ SELECT version_num FROM drystone_version;
 
 -- name: insert_run
 -- Adds no row when another run has the token.
-INSERT INTO runs (id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source)
-VALUES (:id, :plan, :plan_file, :root, :bundle, :environment, :created_at, :created_by, :token, :inputs, :source)
+INSERT INTO runs (id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency)
+VALUES (:id, :plan, :plan_file, :root, :bundle, :environment, :created_at, :created_by, :token, :inputs, :source, :parent, :concurrency)
 ON CONFLICT (token) DO NOTHING;
 
 -- name: insert_state
-INSERT INTO run_states (run, status, started_at, finished_at, tasks_done, tasks_total, error, epoch)
-VALUES (:run, :status, :started_at, :finished_at, :tasks_done, :tasks_total, :error, 0);
+INSERT INTO run_states (run, status, started_at, finished_at, tasks_done, tasks_total, error, attention, epoch)
+VALUES (:run, :status, :started_at, :finished_at, :tasks_done, :tasks_total, :error, :attention, 0);
 
 -- name: epoch
 -- The fence: a writer whose epoch is older than this has lost its run.
@@ -25,7 +25,7 @@ INSERT INTO events (run, seq, body) VALUES (:run, :seq, :body);
 -- name: update_state
 UPDATE run_states
 SET status = :status, started_at = :started_at, finished_at = :finished_at,
-    tasks_done = :tasks_done, tasks_total = :tasks_total, error = :error
+    tasks_done = :tasks_done, tasks_total = :tasks_total, error = :error, attention = :attention
 WHERE run = :run;
 
 -- name: put_task
@@ -36,10 +36,11 @@ SET status = excluded.status, attempts = excluded.attempts, started_at = exclude
     finished_at = excluded.finished_at, failure_class = excluded.failure_class;
 
 -- name: record
-SELECT id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source FROM runs WHERE id = :run;
+SELECT id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency FROM runs
+WHERE id = :run;
 
 -- name: record_by_token
-SELECT id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source FROM runs
+SELECT id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency FROM runs
 WHERE token = :token;
 
 -- name: events
@@ -57,19 +58,21 @@ SELECT id FROM runs ORDER BY created_at DESC, id DESC LIMIT 1;
 SELECT id FROM runs WHERE substr(id, 1, :length) IN (:prefix, :upper) ORDER BY created_at DESC, id DESC LIMIT 3;
 
 -- name: summary
-SELECT runs.id, runs.plan, runs.environment, runs.created_at, status, started_at, finished_at, tasks_done, tasks_total, error, owner
+SELECT runs.id, runs.plan, runs.environment, runs.created_at, status, started_at, finished_at, tasks_done, tasks_total, error, owner,
+  attention
 FROM runs JOIN run_states ON run_states.run = runs.id
 WHERE runs.id = :run;
 
 -- name: summaries
-SELECT runs.id, runs.plan, runs.environment, runs.created_at, status, started_at, finished_at, tasks_done, tasks_total, error, owner
+SELECT runs.id, runs.plan, runs.environment, runs.created_at, status, started_at, finished_at, tasks_done, tasks_total, error, owner,
+  attention
 FROM runs JOIN run_states ON run_states.run = runs.id
 WHERE (CAST(:plan AS TEXT) IS NULL OR runs.plan = :plan)
   AND (CAST(:environment AS TEXT) IS NULL OR runs.environment = :environment)
 ORDER BY runs.created_at DESC, runs.id DESC LIMIT :count;
 
 -- name: lease
-SELECT epoch, owner, lease_until FROM run_states WHERE run = :run {locked};
+SELECT epoch, owner, lease_until, status FROM run_states WHERE run = :run {locked};
 
 -- name: claim
 UPDATE run_states SET epoch = :epoch, owner = :owner, lease_until = :until WHERE run = :run;
@@ -91,3 +94,60 @@ DELETE FROM locks WHERE environment = :environment AND run = :run;
 
 -- name: locks
 SELECT environment, run, owner, reason, since FROM locks ORDER BY environment;
+
+-- name: line
+SELECT line.run, status, since, owner, lease_until FROM line JOIN run_states ON run_states.run = line.run WHERE key = :key;
+
+-- name: line_of
+SELECT key FROM line WHERE run = :run;
+
+-- name: last_in_line
+SELECT max(since) FROM line WHERE key = :key;
+
+-- name: join
+INSERT INTO line (key, run, since) VALUES (:key, :run, :since) ON CONFLICT (run) DO NOTHING;
+
+-- name: move
+UPDATE line SET since = :since WHERE run = :run;
+
+-- name: leave
+DELETE FROM line WHERE run = :run;
+
+-- name: seats
+SELECT slots.run, held, wanted, since, owner, lease_until FROM slots JOIN run_states ON run_states.run = slots.run WHERE pool = :pool;
+
+-- name: sit
+INSERT INTO slots (pool, run, held, wanted, since) VALUES (:pool, :run, :held, :wanted, :since)
+ON CONFLICT (pool, run) DO UPDATE SET held = excluded.held, wanted = excluded.wanted, since = excluded.since;
+
+-- name: stand_up
+DELETE FROM slots WHERE pool = :pool AND run = :run;
+
+-- name: drop_slots
+DELETE FROM slots WHERE run = :run;
+
+-- name: is_run
+SELECT 1 FROM runs WHERE id = :run;
+
+-- name: ask
+INSERT INTO requests (id, run, type, asked_by, at, data) VALUES (:id, :run, :type, :asked_by, :at, :data) ON CONFLICT (id) DO NOTHING;
+
+-- name: requests
+-- Of all runs: they are few, and soon answered.
+SELECT id, run, type, asked_by, at, data FROM requests ORDER BY at, id;
+
+-- name: answer
+DELETE FROM requests WHERE id = :id AND run = :run;
+
+-- name: withdraw
+DELETE FROM requests WHERE run = :run;
+
+-- name: durations
+SELECT tasks.task, tasks.started_at, tasks.finished_at
+FROM (
+  SELECT runs.id, runs.created_at FROM runs JOIN run_states ON run_states.run = runs.id
+  WHERE runs.plan = :plan AND run_states.status = 'succeeded'
+  ORDER BY runs.created_at DESC, runs.id DESC LIMIT :count
+) AS newest JOIN tasks ON tasks.run = newest.id
+WHERE tasks.status = 'succeeded' AND tasks.started_at IS NOT NULL AND tasks.finished_at IS NOT NULL
+ORDER BY newest.created_at DESC, newest.id DESC, tasks.id;

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from drystone.core import codec
 from drystone.core.states import RunStatus
-from drystone.ports import LockInfo, RunRecord, RunSummary, TaskRow
+from drystone.ports import LockInfo, Place, Request, RunRecord, RunSummary, TaskRow
+from drystone.stores import sharing
+from drystone.stores.sharing import Seat
 
 Row = Sequence[Any]
 """Columns in the order of the query in `queries.sql`."""
@@ -28,6 +30,8 @@ def from_record(record: RunRecord) -> Mapping[str, Any]:
         "token": record.token,
         "inputs": codec.pack(record.inputs),
         "source": record.source,
+        "parent": record.parent,
+        "concurrency": record.concurrency,
     }
 
 
@@ -45,6 +49,8 @@ def to_record(row: Row) -> RunRecord:
         token=row[8],
         inputs=codec.unpack(row[9]),
         source=row[10],
+        parent=row[11],
+        concurrency=row[12],
     )
 
 
@@ -59,6 +65,7 @@ def from_summary(summary: RunSummary) -> Mapping[str, Any]:
         "tasks_total": summary.tasks_total,
         # PostgreSQL keeps no NUL in text, and what a tool printed may hold one.
         "error": None if summary.error is None else summary.error.replace("\0", "\ufffd"),
+        "attention": summary.attention,
     }
 
 
@@ -77,6 +84,7 @@ def to_summary(row: Row, is_alive: Callable[[str], bool | None]) -> RunSummary:
         tasks_total=row[8],
         error=row[9],
         owner=None if owner is None or is_alive(owner) is False else owner,
+        attention=row[11],
     )
 
 
@@ -124,6 +132,49 @@ def from_lock(lock: LockInfo) -> Mapping[str, Any]:
 def to_lock(row: Row) -> LockInfo:
     """Of locks."""
     return LockInfo(environment=row[0], run=row[1], owner=row[2], reason=row[3], since=codec.from_text(row[4]))
+
+
+def to_place(row: Row, now: datetime, is_alive: Callable[[str], bool | None]) -> Place:
+    """Of line."""
+    is_driven = sharing.is_driven(row[3], _from_text(row[4]), now, is_alive)
+    return Place(run=row[0], status=RunStatus(row[1]), since=codec.from_text(row[2]), owner=row[3] if is_driven else None)
+
+
+def from_seat(pool: str, seat: Seat) -> Mapping[str, Any]:
+    """For sit and stand_up."""
+    return {"pool": pool, "run": seat.run, "held": seat.held, "wanted": seat.wanted, "since": codec.to_text(seat.since)}
+
+
+def to_seats(found: Iterable[Row], run: str, now: datetime, is_alive: Callable[[str], bool | None]) -> list[Seat]:
+    """Of seats: the run's own, and those of runs which a live process drives."""
+    counted = (row for row in found if row[0] == run or sharing.is_driven(row[4], _from_text(row[5]), now, is_alive))
+    return [Seat(row[0], row[1], row[2], codec.from_text(row[3])) for row in counted]
+
+
+def from_request(request: Request) -> Mapping[str, Any]:
+    """For ask."""
+    return {
+        "id": request.id,
+        "run": request.run,
+        "type": request.type,
+        "asked_by": request.by,
+        "at": codec.to_text(request.at),
+        "data": codec.pack(request.data),
+    }
+
+
+def to_request(row: Row) -> Request:
+    """Of requests."""
+    return Request(id=row[0], run=row[1], type=row[2], by=row[3], at=codec.from_text(row[4]), data=codec.unpack(row[5]))
+
+
+def to_durations(found: Iterable[Row]) -> Mapping[str, Sequence[float]]:
+    """Of durations: task -> seconds."""
+    seconds: dict[str, list[float]] = {}
+    for task, started_at, finished_at in found:
+        taken = codec.from_text(finished_at) - codec.from_text(started_at)
+        seconds.setdefault(task, []).append(taken.total_seconds())
+    return seconds
 
 
 def _to_text(instant: datetime | None) -> str | None:

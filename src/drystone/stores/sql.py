@@ -8,17 +8,18 @@ appending a part of every task's. Each thread has a connection of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from drystone.core import codec
 from drystone.core.events import Event
+from drystone.core.states import RunStatus
 from drystone.errors import StoreError
-from drystone.ports import Batch, Lease, LockInfo, RunRecord, RunSummary, TaskRow
-from drystone.stores import answers, migrations, rows
+from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, RunSummary, TaskRow
+from drystone.stores import answers, migrations, rows, sharing
 from drystone.stores.databases import Connection, open_database
 
 EVENTS_AT_ONCE = 2000
@@ -32,6 +33,7 @@ class SqlJournal:
 
     root:     what a relative path in the URL is relative to.
     is_alive: whether the process behind an owner's text still lives; None when it cannot be known.
+    now:      the present moment, for questions about leases that give none.
     Raises StoreError when it cannot be opened, or was written by a newer drystone.
     """
 
@@ -41,11 +43,13 @@ class SqlJournal:
         *,
         root: Path = Path(),
         is_alive: Callable[[str], bool | None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         busy: timedelta = BUSY,
     ) -> None:
         self._database = open_database(url, root, busy)
         self._queries = self._database.queries
         self._is_alive = is_alive
+        self._now = now
         self._local = threading.local()
         self._guard = threading.Lock()
         self._connections: list[Connection] = []
@@ -126,6 +130,8 @@ class SqlJournal:
                 known = connection.execute(self._queries["record_by_token"], {"token": record.token}).fetchone()
                 raise answers.token_taken(rows.to_record(known), record)
             connection.execute(self._queries["insert_state"], rows.from_summary(summary))
+            if record.concurrency is not None:
+                self._join(connection, record.concurrency, record.id, record.created_at)
             if lock is not None:
                 self._lock(connection, lock)
 
@@ -134,18 +140,25 @@ class SqlJournal:
         queries = self._queries
         with self._writing() as connection:
             for batch in batches:
-                row = connection.execute(queries["epoch"], {"run": batch.run}).fetchone()
-                if row is None:
-                    raise answers.no_run(batch.run)
-                if row[0] != batch.epoch:
-                    raise answers.lease_lost(batch.run, row[1])
+                self._check_epoch(connection, batch.run, batch.epoch)
                 bodies = [{"run": batch.run, "seq": event.seq, "body": codec.dumps(event)} for event in batch.events]
                 if bodies:
                     connection.cursor().executemany(queries["insert_event"], bodies)
                 if batch.summary is not None:
                     connection.execute(queries["update_state"], rows.from_summary(batch.summary))
+                    if batch.summary.status.is_final:
+                        connection.execute(queries["leave"], {"run": batch.run})
                 if batch.tasks:
                     connection.cursor().executemany(queries["put_task"], [rows.from_task(task) for task in batch.tasks])
+                if batch.answered:
+                    connection.cursor().executemany(queries["answer"], [{"id": each, "run": batch.run} for each in batch.answered])
+
+    def _check_epoch(self, connection: Connection, run: str, epoch: int) -> None:
+        row = connection.execute(self._queries["epoch"], {"run": run}).fetchone()
+        if row is None:
+            raise answers.no_run(run)
+        if row[0] != epoch:
+            raise answers.lease_lost(run, row[1])
 
     def record(self, run: str) -> RunRecord:
         """Raises NotFoundError."""
@@ -193,6 +206,10 @@ class SqlJournal:
         found = self._all("summaries", plan=plan, environment=environment, count=limit)
         return [rows.to_summary(row, self._is_alive) for row in found]
 
+    def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:
+        """Task -> seconds of its instances in the newest runs of the plan that succeeded."""
+        return rows.to_durations(self._all("durations", plan=plan, count=limit))
+
     # ---- leases -------------------------------------------------------------------------------------------------------
 
     def claim(self, run: str, owner: str, lease: timedelta, now: datetime) -> Lease:
@@ -201,11 +218,14 @@ class SqlJournal:
             row = connection.execute(self._queries["lease"], {"run": run}).fetchone()
             if row is None:
                 raise answers.no_run(run)
-            epoch, holder, text = row
+            epoch, holder, text, status = row
             until = None if text is None else codec.from_text(text)
             answers.check_free(run, holder, until, owner, now, self._is_alive)
             taken = {"run": run, "epoch": epoch + 1, "owner": owner, "until": codec.to_text(now + lease)}
             connection.execute(self._queries["claim"], taken)
+            connection.execute(self._queries["drop_slots"], {"run": run})
+            if not sharing.has_begun(RunStatus(status)) and not sharing.is_driven(holder, until, now, self._is_alive):
+                self._to_the_end(connection, run, now)
         return Lease(run=run, owner=owner, epoch=epoch + 1)
 
     def renew(self, lease: Lease, until: datetime) -> None:
@@ -219,7 +239,8 @@ class SqlJournal:
     def release(self, lease: Lease) -> None:
         """Gives the run back; harmless when the lease was lost."""
         with self._writing() as connection:
-            connection.execute(self._queries["release"], {"run": lease.run, "epoch": lease.epoch})
+            if connection.execute(self._queries["release"], {"run": lease.run, "epoch": lease.epoch}).rowcount:
+                connection.execute(self._queries["drop_slots"], {"run": lease.run})
 
     # ---- environments -------------------------------------------------------------------------------------------------
 
@@ -241,6 +262,73 @@ class SqlJournal:
     def locks(self) -> Sequence[LockInfo]:
         """All held environments, by name."""
         return [rows.to_lock(row) for row in self._all("locks")]
+
+    # ---- lines and pools ----------------------------------------------------------------------------------------------
+
+    def line(self, key: str) -> Sequence[Place]:
+        """The runs that share a concurrency key, in order: the first one has it."""
+        now = self._now()
+        return sharing.in_order(rows.to_place(row, now, self._is_alive) for row in self._all("line", key=key))
+
+    def join(self, key: str, run: str, now: datetime) -> None:
+        """Puts a run at the end of the key's line; harmless when it stands there."""
+        with self._writing() as connection:
+            self._must_be_there(connection, run)
+            self._join(connection, key, run, now)
+
+    def _join(self, connection: Connection, key: str, run: str, now: datetime) -> None:
+        since = self._end_of_line(connection, key, now)
+        connection.execute(self._queries["join"], {"key": key, "run": run, "since": codec.to_text(since)})
+
+    def _to_the_end(self, connection: Connection, run: str, now: datetime) -> None:
+        """Who comes back goes behind those who were told meanwhile that they are first."""
+        row = connection.execute(self._queries["line_of"], {"run": run}).fetchone()
+        if row is not None:
+            since = self._end_of_line(connection, row[0], now)
+            connection.execute(self._queries["move"], {"run": run, "since": codec.to_text(since)})
+
+    def _end_of_line(self, connection: Connection, key: str, now: datetime) -> datetime:
+        self._database.hold(connection, f"line {key}")
+        (last,) = connection.execute(self._queries["last_in_line"], {"key": key}).fetchone()
+        return sharing.end_of_line(None if last is None else codec.from_text(last), now)
+
+    def leave(self, run: str) -> None:
+        """Takes a run out of its line; harmless when it stands in none."""
+        with self._writing() as connection:
+            connection.execute(self._queries["leave"], {"run": run})
+
+    def slots(self, lease: Lease, pool: str, *, size: int, held: int, wanted: int, now: datetime) -> int:
+        """How many more slots of a pool the run may take now. Whoever asks often and in vain writes nothing."""
+        with self._writing() as connection:
+            self._database.hold(connection, f"pool {pool}")
+            self._check_epoch(connection, lease.run, lease.epoch)
+            found = connection.execute(self._queries["seats"], {"pool": pool}).fetchall()
+            seats = rows.to_seats(found, lease.run, now, self._is_alive)
+            mine, given = sharing.share(seats, lease.run, size=size, held=held, wanted=wanted, now=now)
+            if mine not in seats:
+                connection.execute(self._queries["sit" if mine.held or mine.wanted else "stand_up"], rows.from_seat(pool, mine))
+            return given
+
+    # ---- requests -----------------------------------------------------------------------------------------------------
+
+    def ask(self, request: Request) -> None:
+        """Keeps a wish until it is answered. Raises NotFoundError when there is no such run."""
+        with self._writing() as connection:
+            self._must_be_there(connection, request.run)
+            connection.execute(self._queries["ask"], rows.from_request(request))
+
+    def _must_be_there(self, connection: Connection, run: str) -> None:
+        if connection.execute(self._queries["is_run"], {"run": run}).fetchone() is None:
+            raise answers.no_run(run)
+
+    def requests(self, runs: Collection[str]) -> Sequence[Request]:
+        """Wishes for these runs that nobody has answered, oldest first."""
+        return [rows.to_request(row) for row in self._all("requests") if row[1] in runs]
+
+    def withdraw(self, run: str) -> None:
+        """Forgets all wishes for a run: it has ended."""
+        with self._writing() as connection:
+            connection.execute(self._queries["withdraw"], {"run": run})
 
 
 def _is_older(version: str | None) -> bool:

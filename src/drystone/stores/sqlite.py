@@ -36,6 +36,9 @@ class Sqlite:
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
+    def hold(self, connection: Connection, what: str) -> None:
+        """Nothing to do: who writes is alone."""
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """By SQLite's own codes, so that the words of its messages do not matter."""

@@ -1,12 +1,12 @@
 """The claims that every store must keep, whoever wrote it.
 
 A store's tests subclass `JournalSuite` and give the fixture `journal`: a store that is empty, with `is_alive` as its way to ask
-whether an owner lives.
+whether an owner lives, and `now` as its way to know the time.
 
     class TestMine(JournalSuite):
         @pytest.fixture
-        def journal(self, is_alive):
-            with closing(MyJournal(is_alive=is_alive)) as journal:
+        def journal(self, is_alive, now):
+            with closing(MyJournal(is_alive=is_alive, now=now)) as journal:
                 yield journal
 """
 
@@ -21,9 +21,9 @@ import pytest
 
 from drystone.core.events import Event, EventType
 from drystone.core.opaque import Secret
-from drystone.core.states import RunStatus
+from drystone.core.states import RUN_FINAL, RunStatus
 from drystone.errors import DrystoneError, LockedError, NotFoundError, RefusedError
-from drystone.ports import Batch, Journal, Lease, LockInfo, RunRecord, RunSummary, TaskRow
+from drystone.ports import Batch, Journal, Lease, LockInfo, Place, Request, RunRecord, RunSummary, TaskRow
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -92,15 +92,21 @@ def a_lock(run: str = RUN, **changes: Any) -> LockInfo:
     return replace(LockInfo(environment="staging", run=run, owner="host:1", reason="run", since=NOON), **changes)
 
 
+def a_request(name: str = "Q1", run: str = RUN, **changes: Any) -> Request:
+    """What a person asks of a run."""
+    data = {"task": "vm", "comment": "naïve\0", "deep": [{"x": None}]}
+    return replace(Request(id=name, run=run, type="approve", by="ada@host", at=NOON, data=data), **changes)
+
+
 def created(journal: Journal, run: str = RUN, **changes: Any) -> str:
     """A run in the store."""
     journal.create(a_record(run, **changes), a_summary(run))
     return run
 
 
-def claimed(journal: Journal, run: str = RUN, owner: str = "host:1") -> Lease:
+def claimed(journal: Journal, run: str = RUN, owner: str = "host:1", **changes: Any) -> Lease:
     """A run in the store, and in `owner`'s hands for a minute."""
-    return journal.claim(created(journal, run), owner, MINUTE, NOON)
+    return journal.claim(created(journal, run, **changes), owner, MINUTE, NOON)
 
 
 def batch(lease: Lease, *numbers: int, **more: Any) -> Batch:
@@ -113,23 +119,49 @@ def numbers(journal: Journal, run: str = RUN, after: int = 0) -> list[int]:
     return [event.seq for event in journal.events(run, after)]
 
 
+def moved(journal: Journal, lease: Lease, status: RunStatus, seq: int = 1) -> None:
+    """Brings the run into this state."""
+    journal.append([batch(lease, seq, summary=a_summary(lease.run, status=status))])
+
+
+def line(journal: Journal, key: str = "shop") -> list[str]:
+    """The runs in the line, the first one first."""
+    return [place.run for place in journal.line(key)]
+
+
 class JournalSuite:
     """Subclassed by the tests of each store."""
 
     @pytest.fixture
     def dead(self) -> set[str]:
-        """Owners whose process is gone; of all others nothing is known."""
+        """Owners whose process is gone."""
         return set()
 
     @pytest.fixture
-    def is_alive(self, dead: set[str]) -> Callable[[str], bool | None]:
+    def living(self) -> set[str]:
+        """Owners whose process is there; of those neither here nor in `dead` nothing is known."""
+        return set()
+
+    @pytest.fixture
+    def is_alive(self, dead: set[str], living: set[str]) -> Callable[[str], bool | None]:
         """For the store under test."""
-        return lambda owner: False if owner in dead else None
+        return lambda owner: False if owner in dead else True if owner in living else None
+
+    @pytest.fixture
+    def clock(self) -> list[datetime]:
+        """The last of these moments is the present."""
+        return [NOON]
+
+    @pytest.fixture
+    def now(self, clock: list[datetime]) -> Callable[[], datetime]:
+        """For the store under test."""
+        return lambda: clock[-1]
 
     # ---- runs and events ----------------------------------------------------------------------------------------------
 
     def test_record_comes_back_as_it_was_given(self, journal: Journal) -> None:
-        record = a_record(environment="staging", token="T", inputs={"odd": {"$secret": {"reference": "x"}}, "nul": "a\0b"})
+        inputs = {"odd": {"$secret": {"reference": "x"}}, "nul": "a\0b"}
+        record = a_record(environment="staging", token="T", inputs=inputs, parent="A", concurrency="shop")
         journal.create(record, a_summary())
         assert journal.record(RUN) == record
 
@@ -198,6 +230,7 @@ class JournalSuite:
     def test_summary_follows_what_is_appended(self, journal: Journal) -> None:
         lease = claimed(journal)
         later = a_summary(status=RunStatus.FAILED, started_at=NOON, finished_at=NOON + MINUTE, tasks_done=2, error='task "vm" failed\0')
+        later = replace(later, attention=2)
         journal.append([batch(lease, 1, summary=later)])
         journal.release(lease)
         assert journal.summary(RUN) == replace(later, error=journal.summary(RUN).error)
@@ -399,3 +432,299 @@ class JournalSuite:
             journal.create(a_record("B"), a_summary("B"), a_lock("B"))
         with pytest.raises(NotFoundError):
             journal.record("B")
+
+    # ---- lines --------------------------------------------------------------------------------------------------------
+
+    def test_runs_with_one_key_stand_in_a_line_in_the_order_in_which_they_came(self, journal: Journal) -> None:
+        claimed(journal, "B", concurrency="shop")
+        claimed(journal, "A", "host:2", concurrency="shop")
+        claimed(journal, "C", concurrency="other")
+        claimed(journal, "D")
+        assert journal.line("shop") == [
+            Place(run="B", status=RunStatus.QUEUED, since=journal.line("shop")[0].since, owner="host:1"),
+            Place(run="A", status=RunStatus.QUEUED, since=journal.line("shop")[1].since, owner="host:2"),
+        ]
+        assert journal.line("shop")[0].since >= NOON
+        assert (line(journal, "other"), line(journal, "none")) == (["C"], [])
+
+    def test_run_that_is_refused_joins_no_line(self, journal: Journal) -> None:
+        created(journal, "A", token="T")
+        with pytest.raises(RefusedError):
+            created(journal, "B", token="T", concurrency="shop")
+        journal.lock(a_lock("A"))
+        with pytest.raises(LockedError):
+            journal.create(a_record("B", concurrency="shop"), a_summary("B"), a_lock("B"))
+        claimed(journal, "B")
+        assert line(journal) == []
+
+    def test_run_that_has_not_begun_is_in_the_line_while_a_live_process_has_it(
+        self, journal: Journal, dead: set[str], living: set[str], clock: list[datetime]
+    ) -> None:
+        created(journal, concurrency="shop")
+        assert line(journal) == []
+        lease = journal.claim(RUN, "host:1", MINUTE, NOON)
+        assert line(journal) == [RUN]
+        clock.append(NOON + MINUTE)
+        assert line(journal) == []
+        living.add("host:1")
+        assert line(journal) == [RUN]
+        living.clear()
+        clock.append(NOON)
+        dead.add("host:1")
+        assert line(journal) == []
+        dead.clear()
+        journal.release(lease)
+        assert line(journal) == []
+
+    def test_run_that_has_begun_keeps_its_place_without_a_process(self, journal: Journal) -> None:
+        lease = claimed(journal, concurrency="shop")
+        for seq, status in enumerate((RunStatus.RUNNING, RunStatus.WAITING, RunStatus.RUNNING, RunStatus.COMPENSATING), 1):
+            moved(journal, lease, status, seq)
+            journal.release(lease)
+            assert [(place.run, place.status, place.owner) for place in journal.line("shop")] == [(RUN, status, None)]
+            lease = journal.claim(RUN, "host:2", MINUTE, NOON)
+
+    def test_run_that_has_ended_is_out_of_the_line(self, journal: Journal) -> None:
+        for number, status in enumerate(RUN_FINAL):
+            lease = claimed(journal, f"R{number}", concurrency="shop")
+            moved(journal, lease, RunStatus.RUNNING)
+            assert line(journal) == [f"R{number}"]
+            moved(journal, lease, status, 2)
+            assert line(journal) == []
+
+    def test_run_that_leaves_lets_the_next_one_be_first(self, journal: Journal) -> None:
+        claimed(journal, "A", concurrency="shop")
+        claimed(journal, "B", concurrency="shop")
+        journal.leave("A")
+        journal.leave("A")
+        journal.leave("NONE")
+        assert line(journal) == ["B"]
+
+    def test_join_is_at_the_end_and_harmless_when_repeated(self, journal: Journal) -> None:
+        for run in "AB":
+            claimed(journal, run)
+            journal.join("shop", run, NOON)
+        journal.join("shop", "A", NOON + MINUTE)
+        assert line(journal) == ["A", "B"]
+        journal.leave("A")
+        journal.join("shop", "A", NOON)
+        assert line(journal) == ["B", "A"]
+        with pytest.raises(NotFoundError):
+            journal.join("shop", "NONE", NOON)
+
+    def test_join_is_at_the_end_when_the_clock_of_its_machine_is_behind(self, journal: Journal) -> None:
+        claimed(journal, "B", concurrency="shop")
+        claimed(journal, "A")
+        journal.join("shop", "A", NOON - MINUTE)
+        assert line(journal) == ["B", "A"]
+
+    def test_run_that_ended_joins_again_at_the_end(self, journal: Journal) -> None:
+        lease = claimed(journal, "A", concurrency="shop")
+        claimed(journal, "B", concurrency="shop")
+        moved(journal, lease, RunStatus.FAILED)
+        journal.join("shop", "A", NOON)
+        assert line(journal) == ["B", "A"]
+        journal.release(lease)
+        assert line(journal) == ["B"]
+
+    def test_run_taken_late_stands_behind_those_that_saw_no_one_before_them(self, journal: Journal) -> None:
+        created(journal, "A", concurrency="shop")
+        claimed(journal, "B", concurrency="shop")
+        assert line(journal) == ["B"]
+        journal.claim("A", "host:2", MINUTE, NOON)
+        assert line(journal) == ["B", "A"]
+
+    def test_run_whose_lease_comes_back_to_life_does_not_take_the_key_from_one_that_has_begun(
+        self, journal: Journal, clock: list[datetime]
+    ) -> None:
+        late = claimed(journal, "A", concurrency="shop")
+        clock.append(NOON + MINUTE)
+        lease = journal.claim(created(journal, "B", concurrency="shop"), "host:2", MINUTE, NOON + MINUTE)
+        assert line(journal) == ["B"]
+        moved(journal, lease, RunStatus.RUNNING)
+        journal.renew(late, NOON + 3 * MINUTE)
+        assert line(journal) == ["B", "A"]
+
+    def test_own_run_claimed_again_keeps_its_place(self, journal: Journal) -> None:
+        claimed(journal, "A", concurrency="shop")
+        claimed(journal, "B", concurrency="shop")
+        journal.claim("A", "host:1", MINUTE, NOON + MINUTE / 2)
+        assert line(journal) == ["A", "B"]
+
+    # ---- pools --------------------------------------------------------------------------------------------------------
+
+    def test_free_slots_are_given_and_no_more(self, journal: Journal) -> None:
+        one, two = claimed(journal, "A"), claimed(journal, "B", "host:2")
+        assert journal.slots(one, "db", size=3, held=0, wanted=2, now=NOON) == 2
+        assert journal.slots(two, "db", size=3, held=0, wanted=2, now=NOON) == 1
+        assert journal.slots(two, "db", size=3, held=1, wanted=1, now=NOON) == 0
+        assert journal.slots(two, "other", size=1, held=0, wanted=1, now=NOON) == 1
+
+    def test_slots_that_a_run_no_longer_uses_go_to_who_waits(self, journal: Journal) -> None:
+        one, two = claimed(journal, "A"), claimed(journal, "B", "host:2")
+        journal.slots(one, "db", size=2, held=0, wanted=2, now=NOON)
+        assert journal.slots(two, "db", size=2, held=0, wanted=2, now=NOON) == 0
+        assert journal.slots(one, "db", size=2, held=1, wanted=0, now=NOON) == 0
+        assert journal.slots(two, "db", size=2, held=0, wanted=2, now=NOON) == 1
+        assert journal.slots(one, "db", size=2, held=0, wanted=0, now=NOON) == 0
+        assert journal.slots(two, "db", size=2, held=1, wanted=1, now=NOON) == 1
+
+    def test_freed_slot_is_kept_for_who_waits_longest(self, journal: Journal) -> None:
+        leases = {run: claimed(journal, run, f"host:{run}") for run in "ABC"}
+        journal.slots(leases["A"], "db", size=1, held=0, wanted=1, now=NOON)
+        journal.slots(leases["C"], "db", size=1, held=0, wanted=1, now=NOON + MINUTE / 6)
+        journal.slots(leases["B"], "db", size=1, held=0, wanted=1, now=NOON + MINUTE / 4)
+        journal.slots(leases["A"], "db", size=1, held=0, wanted=0, now=NOON + MINUTE / 3)
+        assert journal.slots(leases["B"], "db", size=1, held=0, wanted=1, now=NOON + MINUTE / 3) == 0
+        assert journal.slots(leases["A"], "db", size=1, held=0, wanted=1, now=NOON + MINUTE / 3) == 0
+        assert journal.slots(leases["C"], "db", size=1, held=0, wanted=1, now=NOON + MINUTE / 3) == 1
+
+    def test_who_was_served_waits_behind_the_others(self, journal: Journal) -> None:
+        one, two, three = (claimed(journal, run, f"host:{run}") for run in "ABC")
+        journal.slots(three, "db", size=1, held=0, wanted=1, now=NOON)
+        journal.slots(one, "db", size=1, held=0, wanted=5, now=NOON + MINUTE / 6)
+        journal.slots(two, "db", size=1, held=0, wanted=5, now=NOON + MINUTE / 5)
+        journal.slots(three, "db", size=1, held=0, wanted=0, now=NOON + MINUTE / 4)
+        assert journal.slots(one, "db", size=1, held=0, wanted=5, now=NOON + MINUTE / 4) == 1
+        assert journal.slots(one, "db", size=1, held=0, wanted=5, now=NOON + MINUTE / 3) == 0
+        assert journal.slots(two, "db", size=1, held=0, wanted=5, now=NOON + MINUTE / 3) == 1
+
+    def test_runs_that_wait_share_what_is_free_one_slot_at_a_time(self, journal: Journal) -> None:
+        one, two, three = (claimed(journal, run, f"host:{run}") for run in "ABC")
+        journal.slots(three, "db", size=5, held=0, wanted=5, now=NOON)
+        journal.slots(one, "db", size=5, held=0, wanted=9, now=NOON)
+        journal.slots(two, "db", size=5, held=0, wanted=2, now=NOON)
+        journal.slots(three, "db", size=5, held=0, wanted=0, now=NOON)
+        assert journal.slots(one, "db", size=5, held=0, wanted=9, now=NOON + MINUTE / 2) == 3
+        assert journal.slots(two, "db", size=5, held=0, wanted=2, now=NOON + MINUTE / 2) == 1
+        assert journal.slots(one, "db", size=5, held=3, wanted=6, now=NOON + MINUTE / 2) == 1
+
+    def test_slots_of_runs_that_no_live_process_drives_are_free(
+        self, journal: Journal, dead: set[str], living: set[str]
+    ) -> None:
+        one, two = claimed(journal, "A"), claimed(journal, "B", "host:2")
+        journal.slots(one, "db", size=1, held=0, wanted=1, now=NOON)
+        living.add("host:1")
+        journal.renew(two, NOON + 3 * MINUTE)
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=NOON + 2 * MINUTE) == 0
+        living.clear()
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=NOON + MINUTE / 2) == 0
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=NOON + 2 * MINUTE) == 1
+        journal.slots(one, "db", size=2, held=0, wanted=1, now=NOON)
+        dead.add("host:2")
+        assert journal.slots(one, "db", size=2, held=1, wanted=1, now=NOON) == 1
+
+    def test_wishes_of_runs_that_no_live_process_drives_do_not_count(self, journal: Journal, dead: set[str]) -> None:
+        one, two, three = (claimed(journal, run, f"host:{run}") for run in "ABC")
+        journal.slots(one, "db", size=1, held=0, wanted=1, now=NOON)
+        journal.slots(two, "db", size=1, held=0, wanted=1, now=NOON)
+        journal.slots(three, "db", size=1, held=0, wanted=1, now=NOON + MINUTE / 2)
+        dead.add("host:B")
+        journal.slots(one, "db", size=1, held=0, wanted=0, now=NOON + MINUTE / 2)
+        assert journal.slots(three, "db", size=1, held=0, wanted=1, now=NOON + MINUTE / 2) == 1
+
+    def test_run_taken_afresh_or_given_back_holds_no_slots(self, journal: Journal) -> None:
+        one, two = claimed(journal, "A"), claimed(journal, "B", "host:2")
+        journal.slots(one, "db", size=1, held=0, wanted=1, now=NOON)
+        one = journal.claim("A", "host:1", MINUTE, NOON)
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=NOON) == 1
+        journal.release(two)
+        assert journal.slots(one, "db", size=1, held=0, wanted=1, now=NOON) == 1
+
+    def test_release_of_a_lost_lease_takes_no_slots(self, journal: Journal) -> None:
+        lost, other = claimed(journal, "A"), claimed(journal, "B")
+        mine = journal.claim("A", "host:2", 5 * MINUTE, NOON + MINUTE)
+        journal.slots(mine, "db", size=1, held=0, wanted=1, now=NOON + MINUTE)
+        journal.release(lost)
+        assert journal.slots(other, "db", size=1, held=0, wanted=1, now=NOON + MINUTE) == 0
+
+    def test_pool_that_was_made_smaller_gives_nothing_until_it_has_room(self, journal: Journal) -> None:
+        one, two = claimed(journal, "A"), claimed(journal, "B", "host:2")
+        journal.slots(one, "db", size=3, held=0, wanted=3, now=NOON)
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=NOON) == 0
+        journal.slots(one, "db", size=1, held=1, wanted=0, now=NOON)
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=NOON) == 0
+        journal.slots(one, "db", size=1, held=0, wanted=0, now=NOON)
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=NOON) == 1
+
+    def test_lost_lease_gets_no_slots_and_takes_none(self, journal: Journal) -> None:
+        lost, other = claimed(journal, "A"), claimed(journal, "B")
+        journal.claim("A", "host:2", MINUTE, NOON + MINUTE)
+        with pytest.raises(LockedError, match="process 2 on host"):
+            journal.slots(lost, "db", size=1, held=0, wanted=1, now=NOON)
+        assert journal.slots(other, "db", size=1, held=0, wanted=1, now=NOON) == 1
+
+    # ---- requests -----------------------------------------------------------------------------------------------------
+
+    def test_request_comes_back_as_it_was_given_until_it_is_answered(self, journal: Journal) -> None:
+        lease = claimed(journal)
+        journal.ask(a_request())
+        assert list(journal.requests([RUN])) == [a_request()]
+        journal.append([batch(lease, 1)])
+        assert list(journal.requests({RUN})) == [a_request()]
+        journal.append([batch(lease, 2, answered=["Q1", "unknown"])])
+        assert list(journal.requests([RUN])) == []
+
+    def test_requests_are_oldest_first_and_of_the_runs_asked_for(self, journal: Journal) -> None:
+        for run in "ABC":
+            created(journal, run)
+        asked = [a_request("Q3", "A"), a_request("Q2", "B", at=NOON + MINUTE), a_request("Q1", "C"), a_request("Q4", "A")]
+        for request in reversed(asked):
+            journal.ask(request)
+        assert [request.id for request in journal.requests("ABC")] == ["Q1", "Q3", "Q4", "Q2"]
+        assert [request.id for request in journal.requests(["B", "C"])] == ["Q1", "Q2"]
+        assert list(journal.requests([])) == []
+
+    def test_request_asked_twice_is_one(self, journal: Journal) -> None:
+        created(journal)
+        journal.ask(a_request())
+        journal.ask(a_request(at=NOON + MINUTE))
+        assert list(journal.requests([RUN])) == [a_request()]
+
+    def test_request_for_an_unknown_run_is_refused(self, journal: Journal) -> None:
+        with pytest.raises(NotFoundError, match="NONE"):
+            journal.ask(a_request(run="NONE"))
+
+    def test_requests_stay_when_nothing_is_appended(self, journal: Journal) -> None:
+        lost = claimed(journal)
+        journal.ask(a_request())
+        journal.claim(RUN, "host:2", MINUTE, NOON + MINUTE)
+        with pytest.raises(LockedError):
+            journal.append([batch(lost, 1, answered=["Q1"])])
+        assert len(journal.requests([RUN])) == 1
+
+    def test_run_answers_only_its_own_requests(self, journal: Journal) -> None:
+        lease = claimed(journal, "A")
+        created(journal, "B")
+        journal.ask(a_request(run="B"))
+        journal.append([batch(lease, 1, answered=["Q1"])])
+        assert len(journal.requests(["B"])) == 1
+
+    def test_withdrawn_requests_are_those_of_one_run(self, journal: Journal) -> None:
+        for run in "AB":
+            created(journal, run)
+            journal.ask(a_request(f"Q{run}", run))
+            journal.ask(a_request(f"R{run}", run))
+        journal.withdraw("A")
+        journal.withdraw("NONE")
+        assert [request.id for request in journal.requests("AB")] == ["QB", "RB"]
+
+    # ---- durations ----------------------------------------------------------------------------------------------------
+
+    def test_durations_are_of_what_succeeded_in_runs_that_did_newest_first(self, journal: Journal) -> None:
+        def ran(run: str, minutes: int, *tasks: TaskRow, status: RunStatus = RunStatus.SUCCEEDED, plan: str = "shop") -> None:
+            lease = claimed(journal, run, plan=plan, created_at=NOON + minutes * MINUTE)
+            journal.append([batch(lease, 1, summary=a_summary(run, status=status), tasks=tasks)])
+
+        def took(run: str, seconds: float, **changes: Any) -> TaskRow:
+            return a_task(run, status="succeeded", finished_at=NOON + timedelta(seconds=seconds), **changes)
+
+        ran("D", 1, took("D", 90))
+        ran("C", 2, took("C", 10.5), took("C", 20, id="vm[1]"), took("C", 3, id="db", task="db"))
+        ran("B", 3, took("B", 30), a_task("B", id="vm[1]"), a_task("B", id="db", task="db", status="failed", finished_at=NOON))
+        ran("A", 4, took("A", 40, id="no", started_at=None), a_task("A", id="none", status="succeeded"))
+        ran("E", 5, took("E", 50), status=RunStatus.FAILED)
+        ran("F", 6, took("F", 60), plan="other")
+        assert journal.durations("shop") == {"vm": [30, 10.5, 20, 90], "db": [3]}
+        assert journal.durations("shop", limit=2) == {"vm": [30]}
+        assert journal.durations("none") == {}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NEWEST = "0001"
+NEWEST = "0002"
 """The version that this drystone reads and writes."""
 VERSION_TABLE = "drystone_version"
 """Not Alembic's own name: a PostgreSQL database may be shared with another program that uses Alembic."""
@@ -38,6 +38,6 @@ def upgrade(url: str, connection: Any, *, lock: str, is_needed: Callable[[], boo
             wrapped.exec_driver_sql(lock)
             if is_needed():
                 config.attributes["connection"] = wrapped
-                command.upgrade(config, "head")
+                command.upgrade(config, NEWEST)
     except sqlalchemy.exc.DBAPIError as error:
         raise error.orig or error from error
