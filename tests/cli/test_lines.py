@@ -49,3 +49,12 @@ def test_every_type_of_event_has_words_or_is_left_out_on_purpose() -> None:
     simulation.finish()
     silent = {event.type for event in simulation.history if to_line(event, simulation.run) is None}
     assert silent <= {EventType.TASK_PROGRESS}
+
+
+def test_the_end_of_a_run_that_was_undone_later_is_told_as_it_was() -> None:
+    simulation = Simulation(graph_of({"a": []}))
+    simulation.finish()
+    simulation.undo()
+    simulation.finish()
+    ends = [line.split(" ", 2)[2] for line in lines_of(simulation) if " after " in line]
+    assert ends == ["succeeded after 1.0s", "compensated after 1.0s"]

@@ -36,12 +36,12 @@ class Checked:
         return not self.diagnostics if strict else self.errors == 0
 
 
-def check(world: World, plan: PlanFile) -> Checked:
-    """Compiles a plan. Raises ProjectError when its file cannot be read; mistakes in it are data."""
+def check(world: World, plan: PlanFile, source: str | None = None) -> Checked:
+    """Compiles a plan, from its file unless its text is given. Raises ProjectError for an unreadable file; mistakes in it are data."""
     from drystone.core.compile import compile_plan
     from drystone.core.planfile import to_plan
 
-    source = read(plan.path, plan.shown)
+    source = read(plan.path, plan.shown) if source is None else source
     found = Diagnostics()
     tree = world.parse(source, plan.shown, found)
     written = to_plan(tree, world.registry.names(), found) if tree is not None else None
@@ -49,9 +49,9 @@ def check(world: World, plan: PlanFile) -> Checked:
     return Checked(plan=plan, source=source, graph=None if found.has_errors else graph, diagnostics=tuple(found))
 
 
-def load(world: World, plan: PlanFile) -> tuple[Graph, str]:
+def load(world: World, plan: PlanFile, source: str | None = None) -> tuple[Graph, str]:
     """A plan that may run, and its text. Raises PlanError with every mistake."""
-    checked = check(world, plan)
+    checked = check(world, plan, source)
     if checked.graph is None:
         errors = checked.errors
         raise PlanError(f"{plan.shown} has {errors} error{'' if errors == 1 else 's'}; nothing was run", diagnostics=checked.diagnostics)

@@ -8,6 +8,7 @@ from drystone.app.describe import instant, masked
 from drystone.cli import words
 from drystone.core.events import Event, EventType
 from drystone.core.run import Run
+from drystone.core.states import RunStatus
 from drystone.ports import owner_text
 
 WHY = {"cancelled": ", as it was cancelled", "timeout": ", as its time is up", "requested": ", as was asked"}
@@ -38,7 +39,10 @@ def _words(event: Event, data: dict[str, Any], run: Run) -> str | None:
             return f"undoing what was done{WHY.get(data['cause'], '')}"
         case EventType.RUN_FINISHED:
             left = f"; left standing: {', '.join(data['left'])}" if data.get("left") else ""
-            return f"{words.RUNS[run.status].word} after {words.duration(words.elapsed(run, event.at))}{left}"
+            # A run may have gone on since.
+            is_last = event.at == run.finished_at
+            took = words.elapsed(run, event.at) if is_last else event.at - (run.started_at or run.created_at)
+            return f"{words.RUNS[RunStatus(data['status'])].word} after {words.duration(took)}{left}"
         case EventType.TASK_PROGRESS:
             return data.get("message") or None
         case _:
