@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drystone.app import inputs, plans, reading
+from drystone.app import history, inputs, plans, reading
 from drystone.app.inputs import Given
 from drystone.app.places import PlanFile
 from drystone.app.reading import Look
@@ -109,8 +109,9 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
         token=token,
     )
     run = new_run(id=record.id, graph=graph, inputs=sealed, environment=record.environment, created_at=now)
+    expected = history.expected(world, graph)
     try:
-        return _take(world, record, run, lambda engine: engine.start(record, run, vault))
+        return _take(world, record, run, lambda engine: engine.start(record, run, vault, expected=expected))
     except RefusedError:
         # Another process may have started it with this token since we looked.
         if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
