@@ -20,6 +20,7 @@ import drystone
 from drystone.core import codec
 from drystone.core.states import RunStatus
 from drystone.errors import DrystoneError, LockedError, RefusedError, StoreError
+from drystone.ports import Lease
 from drystone.stores import migrations
 from drystone.stores.sql import SqlJournal
 from drystone.testing import store_suite as suite
@@ -154,6 +155,42 @@ def test_of_runs_that_use_one_token_one_is_created(url: str) -> None:
         assert sum(isinstance(result, str) for result in results) == 1
         assert sum(isinstance(result, RefusedError) for result in results) == 5
         assert len(journal.summaries()) == 1
+
+
+def test_of_runs_that_come_into_a_line_at_once_one_is_told_that_it_is_first(url: str) -> None:
+    with closing(SqlJournal(url, now=lambda: suite.NOON)) as journal:
+        runs = [suite.created(journal, f"R{number}", concurrency="shop") for number in range(6)]
+
+        def sees_itself_first(run: str) -> bool:
+            journal.claim(run, f"host:{run}", suite.MINUTE, suite.NOON)
+            return suite.line(journal)[0] == run
+
+        results = at_once(journal, [lambda run=run: sees_itself_first(run) for run in reversed(runs)])  # type: ignore[misc]
+        assert results.count(True) == 1
+        assert sorted(suite.line(journal)) == runs
+
+
+def test_runs_that_ask_a_pool_at_once_never_get_more_than_it_has(url: str) -> None:
+    with closing(SqlJournal(url)) as journal:
+        leases = [suite.claimed(journal, f"R{number}") for number in range(6)]
+
+        def ask(lease: Lease, held: int) -> int:
+            return held + journal.slots(lease, "db", size=7, held=held, wanted=2 - held, now=suite.NOON)
+
+        held = at_once(journal, [lambda lease=lease: ask(lease, 0) for lease in leases])  # type: ignore[misc]
+        assert sum(held) <= 7
+        held = [ask(lease, before) for lease, before in zip(leases, held, strict=True)]
+        assert sum(held) == 7
+
+
+def test_who_asks_a_pool_in_vain_writes_nothing(sqlite_url: str) -> None:
+    with closing(SqlJournal(sqlite_url)) as journal, closing(SqlJournal(sqlite_url)) as other:
+        one, two = suite.claimed(journal, "A"), suite.claimed(journal, "B")
+        assert journal.slots(one, "db", size=1, held=0, wanted=1, now=suite.NOON) == 1
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=suite.NOON) == 0
+        before = other._connect().execute("PRAGMA data_version").fetchall()
+        assert journal.slots(two, "db", size=1, held=0, wanted=1, now=suite.NOON + suite.MINUTE / 2) == 0
+        assert other._connect().execute("PRAGMA data_version").fetchall() == before
 
 
 def test_readers_see_whole_batches_while_another_thread_writes(url: str) -> None:
@@ -321,3 +358,16 @@ def test_rows_held_by_another_are_waited_for_only_so_long(postgres_url: str) -> 
             with pytest.raises(StoreError, match=r"is busy: rows have been held for 0\.05 s"):
                 journal.append([suite.batch(lease, 1)])
         journal.append([suite.batch(lease, 1)])
+
+
+def test_pool_that_another_asks_is_waited_for(postgres_url: str) -> None:
+    with closing(SqlJournal(postgres_url, busy=timedelta(milliseconds=50))) as journal:
+        lease = suite.claimed(journal)
+        with journal._writing() as connection, ThreadPoolExecutor(1) as other:
+            journal._database.hold(connection, "pool db")
+            asked = other.submit(journal.slots, lease, "db", size=1, held=0, wanted=1, now=suite.NOON)
+            with pytest.raises(StoreError, match="is busy"):
+                asked.result()
+            asked = other.submit(journal.slots, lease, "web", size=1, held=0, wanted=1, now=suite.NOON)
+            assert asked.result() == 1
+        assert journal.slots(lease, "db", size=1, held=0, wanted=1, now=suite.NOON) == 1
