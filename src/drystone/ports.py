@@ -105,15 +105,15 @@ class ProcessEnd:
     duration: timedelta
 
 
-LineSink = Callable[[str, str], None]
-"""Called with ("stdout" | "stderr", one line without its end), from the calling thread, in order."""
+LinesSink = Callable[[str, str], None]
+"""Called with ("stdout" | "stderr", the whole lines that came together, without the end of the last), from the calling thread, in order."""
 
 
 class Process(Protocol):
     """Runs programs. The child and all its descendants end when drystone ends, however it ends."""
 
-    def run(self, spec: ProcessSpec, on_line: LineSink, cancelled: Callable[[], bool]) -> ProcessEnd:
-        """Runs to the end, feeding each line to `on_line`; polls `cancelled` and then ends the child gracefully.
+    def run(self, spec: ProcessSpec, on_lines: LinesSink, cancelled: Callable[[], bool]) -> ProcessEnd:
+        """Runs to the end, feeding lines to `on_lines` as they come; polls `cancelled` and then ends the child gracefully.
 
         Raises PermanentError(crashed) when the program is missing or cannot be executed; the hint says how to get it.
         """

@@ -36,7 +36,11 @@ class Runner:
     def __call__(self, *argv: str, **more: object) -> ProcessEnd:
         given = {"cwd": self.cwd, "environ": {"PATH": PATH}, **more}
         spec = ProcessSpec(argv=argv, **given)  # type: ignore[arg-type]
-        return self.process.run(spec, lambda stream, line: self.lines.append((stream, line)), self.cancel.is_set)
+        return self.process.run(spec, self._take, self.cancel.is_set)
+
+    def _take(self, stream: str, lines: str) -> None:
+        for line in lines.split("\n"):
+            self.lines.append((stream, line))
 
     def shell(self, script: str, **more: object) -> ProcessEnd:
         return self("sh", "-c", script, **more)
@@ -113,6 +117,14 @@ def test_long_line_comes_in_pieces_without_loss_and_without_cut_characters(run: 
 def test_megabytes_on_one_line_are_one_line(run: Runner) -> None:
     run.python("print('x' * 3_000_000)")
     assert [len(line) for line in run.stdout] == [3_000_000]
+
+
+def test_lines_that_come_together_are_given_together(run: Runner) -> None:
+    given: list[str] = []
+    spec = ProcessSpec(argv=["sh", "-c", "yes | head -n 1000000"], cwd=run.cwd, environ={"PATH": PATH})
+    run.process.run(spec, lambda _, lines: given.append(lines), lambda: False)
+    assert "\n".join(given) == "\n".join(["y"] * 1_000_000)
+    assert len(given) < 10_000
 
 
 def test_megabytes_through_both_ends_do_not_deadlock(run: Runner) -> None:
@@ -371,8 +383,8 @@ def test_second_interrupt_ends_all_children_at_once(run: Runner) -> None:
 
 
 def test_error_of_a_listener_ends_the_child(run: Runner, doomed: Path, is_running: Callable[[int], bool]) -> None:
-    def broken(_stream: str, line: str) -> None:
-        raise ZeroDivisionError(line)
+    def broken(_stream: str, lines: str) -> None:
+        raise ZeroDivisionError(lines)
 
     spec = ProcessSpec(argv=["sh", "-c", f"echo $$ >{doomed}/child; yes"], cwd=run.cwd, environ={"PATH": PATH})
     with pytest.raises(ZeroDivisionError, match="y"):

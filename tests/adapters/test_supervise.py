@@ -31,7 +31,7 @@ from drystone.ports import ProcessSpec
 folder, grace_s, script = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 spec = ProcessSpec(argv=["sh", "-c", script], cwd=folder, environ={"PATH": "/usr/bin:/bin"},
                    grace=timedelta(seconds=grace_s), record=folder / "record")
-end = SupervisedProcess().run(spec, lambda stream, line: print(line, flush=True), lambda: False)
+end = SupervisedProcess().run(spec, lambda stream, lines: print(lines, flush=True), lambda: False)
 print("exit", end.exit_code, flush=True)
 """
 
@@ -210,7 +210,7 @@ def test_record_of_another_boot_or_of_a_broken_disk_is_no_orphan(tmp_path: Path,
 def run_with_record(folder: Path, record: Path, *argv: str) -> list[str]:
     lines: list[str] = []
     spec = ProcessSpec(argv=argv, cwd=folder, environ={"PATH": "/usr/bin:/bin"}, record=record, grace=timedelta(seconds=7))
-    SupervisedProcess().run(spec, lambda _, line: lines.append(line), lambda: False)
+    SupervisedProcess().run(spec, lambda _, some: lines.extend(some.split("\n")), lambda: False)
     return lines
 
 

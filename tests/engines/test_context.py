@@ -1,11 +1,13 @@
-"""What becomes of an attempt when the disk that it writes to is full."""
+"""What an attempt keeps of the output of its programs, and what becomes of it when the disk is full."""
 
 from __future__ import annotations
 
 import errno
 import os
+import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,6 +34,62 @@ def context(tmp_path: Path) -> Callable[[Callable[[], Path]], AttemptContext]:
         )  # fmt: skip
 
     return make
+
+
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """What a quota does: this process's files do not grow past a size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_line_is_in_the_log_before_the_next_one_comes(context: Callable[[Callable[[], Path]], AttemptContext], tmp_path: Path) -> None:
+    ctx = context(lambda: tmp_path)
+    ctx.process(["sh", "-c", "echo one; until grep -q one log; do sleep 0.01; done; echo two"], cwd=tmp_path)
+    ctx.close()
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+def test_a_secret_of_several_short_lines_is_hidden(context: Callable[[Callable[[], Path]], AttemptContext], tmp_path: Path) -> None:
+    ctx = context(lambda: tmp_path)
+    ctx.redact("4a\n5b\n6c")
+    ended = ctx.process(["printf", "pin 4a\\n5b\\n6c ok\\nend"], cwd=tmp_path)
+    ctx.close()
+    assert (tmp_path / "log").read_text() == "pin *** ok\nend\n"
+    assert ended.stdout == "pin *** ok\nend"
+
+
+@pytest.mark.parametrize(
+    ("script", "kept"),
+    [
+        ("print('a\\nbb\\nccc')", "bb\nccc"),
+        ("print('a' * 50); print('b' * 50)", "b" * 50),
+        ("print('b' * 50, end='', flush=True)", "b" * 50),
+        ("print('short')", "short"),
+        ("[print(number, flush=True) for number in range(1000)]", "998\n999"),
+    ],
+)
+def test_only_whole_lines_from_the_end_are_kept_and_never_fewer_than_one(
+    context: Callable[[Callable[[], Path]], AttemptContext], tmp_path: Path, script: str, kept: str
+) -> None:
+    ended = context(lambda: tmp_path).process([sys.executable, "-c", script], cwd=tmp_path, keep_bytes=8, log=False)
+    assert ended.stdout == kept
+
+
+def test_a_log_that_was_cut_in_the_middle_of_a_line_goes_on_with_a_new_one(
+    context: Callable[[Callable[[], Path]], AttemptContext], tmp_path: Path
+) -> None:
+    ctx = context(lambda: tmp_path)
+    with files_of_at_most(10):
+        ctx.process(["printf", "first\\nsecond\\nthird\\n"], cwd=tmp_path)
+        ctx.log("fourth")
+    ctx.log("fifth")
+    ctx.close()
+    assert (tmp_path / "log").read_text() == "first\nseco\n(3 lines could not be written)\nfifth\n"
 
 
 def test_a_full_disk_costs_lines_of_the_log_and_not_the_work(

@@ -23,7 +23,7 @@ from typing import IO
 
 from drystone.adapters import supervise
 from drystone.errors import FailureClass, PermanentError, ProjectError, TemporaryError
-from drystone.ports import LineSink, ProcessEnd, ProcessSpec
+from drystone.ports import LinesSink, ProcessEnd, ProcessSpec
 
 MAX_LINE_BYTES = 4 << 20
 """A longer line comes in pieces of this size. Terraform prints whole states on one line: 4 MiB holds some 10,000 resources."""
@@ -46,9 +46,9 @@ class SupervisedProcess:
         self._guard = threading.Lock()
         self._running: set[_Child] = set()
 
-    def run(self, spec: ProcessSpec, on_line: LineSink, cancelled: Callable[[], bool]) -> ProcessEnd:
+    def run(self, spec: ProcessSpec, on_lines: LinesSink, cancelled: Callable[[], bool]) -> ProcessEnd:
         """Runs to the end; `ports.Process.run` says how."""
-        with self._child(spec, on_line) as child:
+        with self._child(spec, on_lines) as child:
             with self._guard:
                 self._running.add(child)
             try:
@@ -62,14 +62,14 @@ class SupervisedProcess:
                 with self._guard:
                     self._running.discard(child)
 
-    def _child(self, spec: ProcessSpec, on_line: LineSink) -> _Child:
+    def _child(self, spec: ProcessSpec, on_lines: LinesSink) -> _Child:
         try:
             if spec.record is not None:
                 spec.record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise _not_started(spec, "record", error.errno or errno.EIO) from error
         try:
-            return _Child(self._python, spec, on_line)
+            return _Child(self._python, spec, on_lines)
         except OSError as error:
             raise TemporaryError(
                 FailureClass.CRASHED,
@@ -104,7 +104,7 @@ class SupervisedProcess:
 class _Child:
     """One supervisor, the pipes to it, and what it said."""
 
-    def __init__(self, python: str, spec: ProcessSpec, on_line: LineSink) -> None:
+    def __init__(self, python: str, spec: ProcessSpec, on_lines: LinesSink) -> None:
         self.spec = spec
         self.why = "exited"
         self._start = time.monotonic()
@@ -133,7 +133,7 @@ class _Child:
         os.close(control_out)
         os.close(status_in)
         self._selector = selectors.DefaultSelector()
-        self._lines = {name: _Lines(name, on_line) for name in ("stdout", "stderr")}
+        self._lines = {name: _Lines(name, on_lines) for name in ("stdout", "stderr")}
         self._stdin = memoryview(spec.stdin or b"")
 
     def __enter__(self) -> _Child:
@@ -186,7 +186,7 @@ class _Child:
     def drain(self) -> None:
         """Waits for the end and lets go of the output."""
         for lines in self._lines.values():
-            lines.on_line = _ignore
+            lines.on_lines = _ignore
         while not self._over:
             self._turn(None)
 
@@ -280,10 +280,13 @@ class _Child:
 
 
 class _Lines:
-    """Cuts a stream of bytes into lines of text. Empty bytes are the end of the stream: what is left becomes the last line."""
+    """Cuts a stream of bytes into whole lines of text. Empty bytes are the end of the stream: what is left becomes the last line.
 
-    def __init__(self, name: str, on_line: LineSink) -> None:
-        self.on_line = on_line
+    All lines that came together are given together: millions of short ones would take a minute of the processor one by one.
+    """
+
+    def __init__(self, name: str, on_lines: LinesSink) -> None:
+        self.on_lines = on_lines
         self._name = name
         self._kept = bytearray()
 
@@ -293,16 +296,18 @@ class _Lines:
                 self._give(self._kept)
                 self._kept = bytearray()
             return
-        *whole, rest = data.split(b"\n")
-        for part in whole:
-            self._kept += part
-            self._cut(0)
+        end = data.rfind(b"\n")
+        if end >= 0:
+            first = data.find(b"\n")
+            self._kept += data[:first]
+            self._cut()
+            self._kept += data[first:end]
             self._give(self._kept)
             self._kept = bytearray()
-        self._kept += rest
-        self._cut(1)
+        self._kept += data[end + 1 :]
+        self._cut()
 
-    def _cut(self, spare: int) -> None:
+    def _cut(self) -> None:
         """Gives pieces away until at most `MAX_LINE_BYTES` are kept, without cutting a character in two."""
         while len(self._kept) > MAX_LINE_BYTES:
             size = MAX_LINE_BYTES
@@ -311,11 +316,11 @@ class _Lines:
             self._give(self._kept[:size])
             del self._kept[:size]
 
-    def _give(self, line: bytearray) -> None:
-        self.on_line(self._name, line.removesuffix(b"\r").decode("utf-8", "replace"))
+    def _give(self, lines: bytearray) -> None:
+        self.on_lines(self._name, lines.removesuffix(b"\r").replace(b"\r\n", b"\n").decode("utf-8", "replace"))
 
 
-def _ignore(_stream: str, _line: str) -> None:
+def _ignore(_stream: str, _lines: str) -> None:
     """A sink for output that nobody wants any more."""
 
 

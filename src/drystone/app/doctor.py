@@ -100,7 +100,7 @@ def _terraform_version(machine: Machine, program: list[str]) -> str:
     environ = {**machine.environ, "CHECKPOINT_DISABLE": "1"}
     spec = ProcessSpec(argv=[*program, "version", "-json"], cwd=Path("/"), environ=environ, timeout=timedelta(seconds=20))
     try:
-        machine.process.run(spec, lambda stream, line: text.append(line) if stream == "stdout" else None, lambda: False)
+        machine.process.run(spec, lambda stream, lines: text.append(lines) if stream == "stdout" else None, lambda: False)
         return str(json.loads("\n".join(text))["terraform_version"])
     except (DrystoneError, ValueError, KeyError, TypeError):
         return ""

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +32,9 @@ class Control:
         self._told = threading.Event()
         self._deadline = None if timeout is None else clock.monotonic() + timeout.total_seconds()
         self.timeout = timeout
+        self.is_resting = False
+        """It only waits until a person has decided something."""
+        self._gives_way = threading.Event()
         self._limit = "" if timeout is None else durations.to_text(timeout)
         self.reason = ""
 
@@ -40,6 +43,15 @@ class Control:
         if not self._told.is_set():
             self.reason = reason
             self._told.set()
+
+    def give_way(self) -> None:
+        """Asks an attempt that rests to end with a pause: its process is about to leave."""
+        self._gives_way.set()
+
+    @property
+    def should_give_way(self) -> bool:
+        """True once `give_way` was called."""
+        return self._gives_way.is_set()
 
     @property
     def is_cancelled(self) -> bool:
@@ -91,14 +103,14 @@ class AttemptContext:
     redactor: Redactor
     runner: Process
     on_progress: Callable[[str, Mapping[str, Any]], None]
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _log: BinaryIO | None = None
-    _lost_lines: int = 0
     _emitted: int = 0
     _processes: int = 0
     _has_workspace: bool = False
     has_begun: bool = False
     """Whether the kind was given the word, so that the world may have changed."""
+
+    def __post_init__(self) -> None:
+        self._log = _Log(lambda: _private(self.folder()) / "log")
 
     @property
     def workspace(self) -> Path:
@@ -136,24 +148,12 @@ class AttemptContext:
 
     def log(self, line: str) -> None:
         """Adds a line to the log, redacted; readers see it at once."""
-        self._write(self.redactor.text(line))
-
-    def _write(self, clean: str) -> None:
-        """A log that cannot be written loses lines and not the work: a terraform that is ended for it would lose resources."""
-        with self._lock:
-            lost = f"({self._lost_lines:,} lines could not be written)\n" if self._lost_lines else ""
-            try:
-                if self._log is None:
-                    self._log = (_private(self.folder()) / "log").open("ab", buffering=0)
-                self._log.write(f"{lost}{clean}\n".encode(errors="replace"))
-                self._lost_lines = 0
-            except OSError:
-                self._lost_lines += 1
+        self._log.write(self.redactor.text(line))
 
     @property
     def has_log(self) -> bool:
         """True when anything was logged."""
-        return self._log is not None
+        return self._log.is_begun
 
     def emit(self, message: str, **data: Any) -> None:
         """Tells progress to those who watch."""
@@ -196,13 +196,18 @@ class AttemptContext:
         self._processes += 1
         kept = {"stdout": _Tail(keep_bytes), "stderr": _Tail(keep_bytes)}
 
-        def take(stream: str, line: str) -> None:
-            if on_line is not None:
-                on_line(stream, line)
-            clean = self.redactor.text(line)
-            kept[stream].add(line if raw else clean)
+        def take(stream: str, lines: str) -> None:
+            clean = self.redactor.text(lines)
+            kept[stream].add(lines if raw else clean)
             if log:
-                self._write(clean)
+                self._log.write(clean)
+
+        def take_each(stream: str, lines: str) -> None:
+            assert on_line is not None
+            for line in lines.split("\n"):
+                # What it learns from a line may be a secret in that line.
+                on_line(stream, line)
+                take(stream, line)
 
         spec = ProcessSpec(
             argv=list(argv),
@@ -213,7 +218,7 @@ class AttemptContext:
             grace=grace,
             record=_private(self.folder()) / f"process-{self._processes}.json",
         )
-        end = self.runner.run(spec, take, lambda: self.control.should_end)
+        end = self.runner.run(spec, take if on_line is None else take_each, lambda: self.control.should_end)
         self._check_end(end, spec)
         return ProcessResult(
             exit_code=end.exit_code,
@@ -232,10 +237,7 @@ class AttemptContext:
 
     def close(self) -> None:
         """Closes the log, and clears away a workspace that nothing was left in."""
-        with self._lock:
-            if self._log is not None:
-                with suppress(OSError):
-                    self._log.close()
+        self._log.close()
         if self._has_workspace:
             with suppress(OSError):
                 (self.folder() / "work").rmdir()
@@ -249,21 +251,80 @@ def _to_journal(data: Any) -> Any:
     return json.loads(text) if len(text) <= MAX_PROGRESS_CHARACTERS else {}
 
 
+class _Log:
+    """An attempt's log file, made when its first line comes; readers see every line at once. Safe to use from several threads.
+
+    A log that cannot be written loses lines and not the work: a terraform that is ended for it would lose resources.
+    """
+
+    def __init__(self, path: Callable[[], Path]) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._lost_lines = 0
+        self._is_torn = False
+
+    @property
+    def is_begun(self) -> bool:
+        """True when there is a file."""
+        return self._file is not None
+
+    def write(self, lines: str) -> None:
+        """Adds one or more lines."""
+        data = f"{lines}\n".encode(errors="replace")
+        with self._lock:
+            if self._lost_lines:
+                note = f"({self._lost_lines:,} lines could not be written)\n".encode()
+                if self._put(b"\n" + note if self._is_torn else note):
+                    self._lost_lines += data.count(b"\n")
+                    return
+            self._lost_lines = self._put(data)
+
+    def _put(self, data: bytes) -> int:
+        """Writes as much as there is room for; how many lines are not whole in the file."""
+        try:
+            if self._file is None:
+                self._file = self._path().open("ab", buffering=0)
+            while data:
+                size = self._file.write(data)
+                self._is_torn = data[size - 1 : size] != b"\n"
+                data = data[size:]
+        except OSError:
+            pass
+        return data.count(b"\n")
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        with self._lock, suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+
+
 class _Tail:
-    """The last lines of a stream, at most `size_bytes` of them, but never fewer than one line."""
+    """The last lines of a stream, at most `size` characters of them, but never fewer than one line."""
 
-    def __init__(self, size_bytes: int) -> None:
-        self._room = size_bytes
-        self._lines: deque[str] = deque()
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held = 0
+        self._parts: deque[str] = deque()
 
-    def add(self, line: str) -> None:
-        self._lines.append(line)
-        self._room -= len(line) + 1
-        while self._room < 0 and len(self._lines) > 1:
-            self._room += len(self._lines.popleft()) + 1
+    def add(self, lines: str) -> None:
+        """Adds one or more lines."""
+        self._parts.append(lines)
+        self._held += len(lines) + 1
+        while (rest := self._held - len(self._parts[0]) - 1) >= self._size and len(self._parts) > 1:
+            self._parts.popleft()
+            self._held = rest
 
     def text(self) -> str:
-        return "\n".join(self._lines)
+        """The lines, without the end of the last."""
+        text = "\n".join(self._parts)
+        surplus = len(text) + 1 - self._size
+        if surplus <= 0:
+            return text
+        # Its first whole line that fits, else the last one.
+        end = text.find("\n", surplus - 1)
+        return text[(text.rfind("\n") if end < 0 else end) + 1 :]
 
 
 def _private(path: Path) -> Path:
