@@ -59,6 +59,7 @@ class EventType(StrEnum):
     """class, message, detail, hint, changed, final (no other attempt follows), log; result when the kind told one.
 
     unknown: true when nobody knows whether the attempt took effect; then a person decides.
+    held: true when the circuit breaker of its endpoint held it back; then it uses up no retry.
     """
     TASK_RETRYING = "task.retrying"
     """retry_at (ISO 8601)."""
@@ -75,7 +76,7 @@ class EventType(StrEnum):
     UNDO_SUCCEEDED = "undo.succeeded"
     """result, changed, log."""
     UNDO_FAILED = "undo.failed"
-    """class, message, detail, hint, final, log."""
+    """class, message, detail, hint, final, log; held as for a task."""
     UNDO_RETRYING = "undo.retrying"
     """retry_at."""
     UNDO_LOST = "undo.lost"

@@ -43,12 +43,13 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """How a scripted attempt ends, and after how long."""
+    """How a scripted attempt ends, and after how long. `held_for`: how long a circuit breaker holds it back."""
 
     outputs: Any = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     changed: bool = True
     failure: Failure | None = None
+    held_for: timedelta | None = None
     after: timedelta = timedelta(seconds=1)
 
 
@@ -68,6 +69,13 @@ def fail(
     """An attempt that does not succeed."""
     failure = Failure(failure_class=FailureClass(failure_class), message=message, permanent=permanent)
     return Ending(failure=failure, changed=changed, after=after)
+
+
+def held_back(wait: timedelta = timedelta(seconds=30)) -> Ending:
+    """An attempt that goes no further than the circuit breaker of its endpoint."""
+    message = "held back: http://web:80 failed 5 times in a row, last: as the script says"
+    failure = Failure(failure_class=FailureClass.UNREACHABLE, message=message)
+    return Ending(failure=failure, changed=False, held_for=wait, after=timedelta())
 
 
 Script = Mapping[str, Ending | Sequence[Ending]] | Callable[[str, int], Ending]
@@ -229,14 +237,15 @@ class Simulation:
             if ending.failure is None:
                 self._add(finished_undo(self.run, id_, self.now, result=ending.result, changed=ending.changed))
             else:
-                self._add(undo_failed(self.run, id_, self.now, ending.failure, jitter=self._jitter))
+                wait, failure = ending.held_for, ending.failure
+                self._add(undo_failed(self.run, id_, self.now, failure, jitter=self._jitter, held=wait is not None, retry_in=wait))
         elif ending.failure is None:
             facts = {"outputs": ending.outputs, "result": ending.result, "changed": ending.changed}
             self._add(succeeded(self.run, id_, self.now, **facts))
         else:
-            self._add(
-                failed(self.run, id_, self.now, ending.failure, jitter=self._jitter, changed=ending.changed)
-            )
+            held = {"held": ending.held_for is not None, "retry_in": ending.held_for}
+            facts = {"changed": ending.changed, "result": ending.result, **held}
+            self._add(failed(self.run, id_, self.now, ending.failure, jitter=self._jitter, **facts))
 
     def types(self) -> list[EventType]:
         """The types of all events, in order."""

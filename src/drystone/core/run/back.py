@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rpds import HashTrieMap
 
 from drystone.core.plan import UndoMode
-from drystone.core.run.state import AttemptStatus, Back, Instance, UndoStatus
+from drystone.core.run.state import UNCOUNTED, Back, Instance, UndoStatus
 
 if TYPE_CHECKING:
     from drystone.core.run.evolve import Draft
@@ -46,13 +46,13 @@ def _mark(draft: Draft, instance: Instance, again: Collection[str] | None) -> bo
         status, reason = UndoStatus.LEFT, "it cannot be undone"
     else:
         status, reason = UndoStatus.PENDING, ""
-    budget = sum(attempt.status is not AttemptStatus.LOST for attempt in undo.attempts)
+    budget = sum(attempt.status not in UNCOUNTED for attempt in undo.attempts)
     draft.undo(instance, status=status, reason=reason, retry_at=None, budget=budget)
     return status is UndoStatus.PENDING
 
 
 def _why_not(instance: Instance) -> str:
-    if not instance.attempts:
+    if not instance.was_tried:
         return "it never started"
     if instance.undo.mode is UndoMode.NONE:
         return "the plan names no undo"

@@ -386,12 +386,13 @@ def _failed(draft: Draft, event: Event) -> None:
         instance = draft.set(instance, TaskStatus.FAILED, retry_at=None, reason=event.data["message"], unknown=False)
         forward.settle_instance(draft, instance)
         return
-    instance = _end_attempt(draft, event, AttemptStatus.FAILED)
+    is_held = event.data.get("held", False)
+    instance = _end_attempt(draft, event, AttemptStatus.HELD if is_held else AttemptStatus.FAILED)
     if event.data["final"]:
         facts = {"result": event.data.get("result", {}), "unknown": event.data.get("unknown", False)}
         forward.settle_instance(draft, draft.set(instance, TaskStatus.FAILED, changed=instance.is_touched, **facts))
     else:
-        draft.put(instance)
+        draft.put(instance, budget=instance.budget + (1 if is_held else 0))
 
 
 def _retrying(draft: Draft, event: Event) -> None:
@@ -457,7 +458,7 @@ def _undo_succeeded(draft: Draft, event: Event) -> None:
 
 
 def _undo_failed(draft: Draft, event: Event) -> None:
-    instance = _end_undo(draft, event, AttemptStatus.FAILED)
+    instance = _end_undo(draft, event, AttemptStatus.HELD if event.data.get("held", False) else AttemptStatus.FAILED)
     if event.data["final"]:
         reason = event.data["message"]
         instance = draft.undo(draft.set(instance, TaskStatus.UNDO_FAILED), status=UndoStatus.FAILED, reason=reason)

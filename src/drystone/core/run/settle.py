@@ -12,7 +12,7 @@ from typing import Any
 
 from drystone.core.events import Event, EventType
 from drystone.core.retry import RetryPolicy, next_delay
-from drystone.core.run.state import AttemptStatus, Failure, Instance, Run
+from drystone.core.run.state import UNCOUNTED, Failure, Instance, Run
 from drystone.errors import FailureClass
 
 
@@ -35,14 +35,20 @@ def failed(
     result: Mapping[str, Any] | None = None,
     retry_in: timedelta | None = None,
     log: str | None = None,
+    held: bool = False,
 ) -> list[Event]:
-    """The attempt in flight did not succeed: `task.cancelled`, or `task.failed` and, when it is tried again, `task.retrying`."""
+    """The attempt in flight did not succeed: `task.cancelled`, or `task.failed` and, when it is tried again, `task.retrying`.
+
+    held: it was held back by a circuit breaker, for `retry_in`: then another follows whatever the policy says.
+    """
     instance = run.instances[id_]
-    data = {**failure.to_json(), "changed": changed, **({"result": result} if result else {}), **_log(log)}
+    data = {**failure.to_json(), "changed": changed, **({"result": result} if result else {}), **_log(log), **_held(held)}
     if failure.failure_class is FailureClass.CANCELLED:
         return [_event(run, id_, now, EventType.TASK_CANCELLED, data)]
     tried = len(instance.attempts) - instance.budget
-    wait = None if run.is_stopping else _wait(run.task_of(instance).retry, failure, tried, jitter, retry_in)
+    wait = _wait(run.task_of(instance).retry, failure, tried, jitter, retry_in, held=held)
+    if run.is_stopping:
+        wait = None
     events = [_event(run, id_, now, EventType.TASK_FAILED, {**data, "final": wait is None})]
     if wait is not None:
         events.append(_event(run, id_, now, EventType.TASK_RETRYING, {"retry_at": (now + wait).isoformat()}))
@@ -97,13 +103,14 @@ def undo_failed(
     jitter: float,
     retry_in: timedelta | None = None,
     log: str | None = None,
+    held: bool = False,
 ) -> list[Event]:
-    """The undo in flight did not succeed: `undo.failed` and, when it is tried again, `undo.retrying`."""
+    """The undo in flight did not succeed: `undo.failed` and, when it is tried again, `undo.retrying`. `held` as for a task."""
     instance = run.instances[id_]
     policy = run.task_of(instance).undo.retry
     tried = _counted(instance)
-    wait = _wait(policy, failure, tried, jitter, retry_in)
-    data = {**failure.to_json(), "final": wait is None, **_log(log)}
+    wait = _wait(policy, failure, tried, jitter, retry_in, held=held)
+    data = {**failure.to_json(), "final": wait is None, **_log(log), **_held(held)}
     events = [_event(run, id_, now, EventType.UNDO_FAILED, data, undo=True)]
     if wait is not None:
         retry_at = (now + wait).isoformat()
@@ -118,18 +125,24 @@ def lost_undo(run: Run, id_: str, now: datetime) -> list[Event]:
 
 
 def _counted(instance: Instance) -> int:
-    """Tries of this way back that count: neither lost ones nor those before a person asked to try again."""
-    attempts = [a for a in instance.undo.attempts if a.status is not AttemptStatus.LOST]
+    """Tries of this way back that count: not those that were lost or held back, nor those before a person asked to try again."""
+    attempts = [a for a in instance.undo.attempts if a.status not in UNCOUNTED]
     return max(1, len(attempts) - instance.undo.budget)
 
 
 def _wait(
-    policy: RetryPolicy, failure: Failure, tried: int, jitter: float, retry_in: timedelta | None
+    policy: RetryPolicy, failure: Failure, tried: int, jitter: float, retry_in: timedelta | None, *, held: bool
 ) -> timedelta | None:
+    if held:
+        return retry_in or timedelta()
     if failure.permanent or not policy.covers(failure.failure_class):
         return None
     wait = next_delay(policy, max(1, tried), jitter)
     return None if wait is None else max(wait, retry_in or timedelta())
+
+
+def _held(held: bool) -> dict[str, bool]:
+    return {"held": True} if held else {}
 
 
 def _log(log: str | None) -> dict[str, str]:

@@ -27,6 +27,12 @@ class AttemptStatus(StrEnum):
     LOST = "lost"
     PAUSED = "paused"
     """It gave way, with its work half done, because it waits for another run."""
+    HELD = "held"
+    """It was held back by the circuit breaker of its endpoint, before it did anything."""
+
+
+UNCOUNTED = frozenset({AttemptStatus.LOST, AttemptStatus.HELD})
+"""Tries that use up no retry: nobody saw how they ended, or they never began."""
 
 
 class UndoStatus(StrEnum):
@@ -114,7 +120,7 @@ class Instance:
 
     key:      index or map key; None for a task without `for_each`, and for a fan-out that is not expanded yet.
     rank:     smaller starts first.
-    budget:   attempts made before the last resume: they do not count against the retry policy.
+    budget:   attempts that do not count against the retry policy: those before the last resume, and those that were lost or held back.
     waiting:  what it waits for in state WAITING.
     waived:   a person said to go on without it: for the tasks behind it, it ended well.
     unknown:  nobody knows whether its last attempt took effect.
@@ -149,11 +155,16 @@ class Instance:
         """True when an attempt may have changed the world."""
         return any(attempt.changed for attempt in self.attempts)
 
+    @property
+    def was_tried(self) -> bool:
+        """True when there was an attempt; one that was held back is none."""
+        return any(attempt.status is not AttemptStatus.HELD for attempt in self.attempts)
+
     def to_undo(self, task: Task) -> bool:
         """True when there is something to take back (DESIGN §3, undo_when). `task` is the plan's, with its undo resolved."""
         if task.undo_when is UndoWhen.SUCCEEDED and self.status is not TaskStatus.SUCCEEDED:
             return False
-        return self.is_touched or (task.undo.always and bool(self.attempts))
+        return self.is_touched or (task.undo.always and self.was_tried)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
