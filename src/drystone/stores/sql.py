@@ -208,7 +208,9 @@ class SqlJournal:
 
     def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:
         """Task -> seconds of its instances in the newest runs of the plan that succeeded."""
-        return rows.to_durations(self._all("durations", plan=plan, count=limit))
+        with self._asking() as connection:
+            # Row by row: a plan of 10,000 tasks has 200,000.
+            return rows.to_durations(connection.execute(self._queries["durations"], {"plan": plan, "count": limit}))
 
     # ---- leases -------------------------------------------------------------------------------------------------------
 
