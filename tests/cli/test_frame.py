@@ -8,6 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from drystone.cli.frame import Scene, draw
+from drystone.core.expected import Expected
 from drystone.core.plan import Fanout, Undo, UndoMode
 from drystone.core.retry import RetryPolicy
 from drystone.core.run import Run
@@ -35,6 +36,14 @@ def fan_out(size: int) -> Simulation:
 def test_header_tells_plan_run_environment_and_state() -> None:
     head = picture(Simulation(graph_of({"a": []}), environment="staging"))[0]
     assert "test" in head and "01SIMULATED" in head and "staging" in head and head.rstrip().endswith("running 0.0s")
+
+
+def test_a_run_with_a_history_tells_how_long_it_has_still_to_go_and_a_failed_one_does_not() -> None:
+    expected = {"a": Expected(100, 130, 12), "b": Expected(5, 5, 12)}
+    simulation = Simulation(graph_of({"a": [], "b": ["a"]}), script={"b": fail()}, expected=expected)
+    assert picture(simulation)[1] == "eta 1m45s–2m15s"
+    simulation.until("undo:a")
+    assert not any("eta" in line for line in picture(simulation))
 
 
 def test_a_task_in_flight_shows_its_last_progress() -> None:

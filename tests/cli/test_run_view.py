@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from drystone.app.describe import run_json
 from drystone.app.reading import Look
 from drystone.cli import run_view
+from drystone.core.expected import Expected
 from drystone.core.plan import Fanout, OnFailure, Undo, UndoMode
 from drystone.core.retry import RetryPolicy
 from drystone.testing.graphs import graph_of, task
-from drystone.testing.simulation import Simulation, fail, ok
+from drystone.testing.simulation import START, Simulation, fail, ok
 
 CHAIN = {"network": [], "vm": ["network"], "software": ["vm"], "migration": ["software"]}
 LookAt = Callable[[Simulation], Look]
@@ -50,6 +52,39 @@ def test_a_run_whose_process_is_gone_is_not_told_as_if_it_went_on(look_at: LookA
     text = "\n".join([*run_view.head(look, simulation.now), *run_view.summary(look, simulation.now)])
     assert text.count("running, but its process is gone") == 2
     assert [step.partition("      # ")[2] for step in run_view.next_steps(look)] == ["goes on with it", "ends it"]
+
+
+def expected_line(look: Look, now: datetime) -> str:
+    return next((line.removeprefix("expected").strip() for line in run_view.head(look, now) if line.startswith("expected")), "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "1m40s to 2m10s left (from 12 earlier runs)"),
+        (110, "up to 20s left (from 12 earlier runs)"),
+        (500, "any moment now (from 12 earlier runs)"),
+    ],
+)
+def test_a_run_that_goes_forward_tells_how_long_it_has_still_to_go(look_at: LookAt, seconds: int, text: str) -> None:
+    look = look_at(Simulation(graph_of({"a": []}), expected={"a": Expected(100, 130, 12)}))
+    assert expected_line(look, START + timedelta(seconds=seconds)) == text
+
+
+def test_equal_ends_of_a_range_are_told_once(look_at: LookAt) -> None:
+    look = look_at(Simulation(graph_of({"a": []}), expected={"a": Expected(12, 12, 1)}))
+    assert expected_line(look, START) == "about 12s left (from 1 earlier run)"
+
+
+def test_json_tells_the_range_in_seconds_and_null_when_nobody_can_say(look_at: LookAt) -> None:
+    look = look_at(Simulation(graph_of({"a": []}), expected={"a": Expected(100, 130.5, 12)}))
+    assert run_json(look.run, look.record, look.remaining(START))["eta"] == {"low_seconds": 100.0, "high_seconds": 130.5}
+    assert run_json(look.run, look.record, look_at(Simulation(graph_of({"a": []}))).remaining(START))["eta"] is None
+
+
+def test_nothing_is_expected_of_a_run_whose_process_is_gone(look_at: LookAt) -> None:
+    look = replace(look_at(Simulation(graph_of({"a": []}), expected={"a": Expected(100, 130, 12)})), is_abandoned=True)
+    assert look.remaining(START) is None and expected_line(look, START) == ""
 
 
 def test_a_way_back_with_nothing_to_undo_says_so(look_at: LookAt) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from drystone.core.run import Attempt, Instance, Run
+from drystone.core.run import Attempt, Forecast, Instance, Run
 from drystone.ports import RunRecord, RunSummary
 
 FORMAT = 1
 
 
-def run_json(run: Run, record: RunRecord) -> dict[str, Any]:
-    """The whole run. Keys stay as they are within one `format`; more may come."""
+def run_json(run: Run, record: RunRecord, eta: Forecast | None = None) -> dict[str, Any]:
+    """The whole run, and how long it has still to go. Keys stay as they are within one `format`; more may come."""
     return {
         "format": FORMAT,
         "id": run.id,
@@ -28,6 +28,7 @@ def run_json(run: Run, record: RunRecord) -> dict[str, Any]:
         "created_at": instant(run.created_at),
         "started_at": instant(run.started_at),
         "finished_at": instant(run.finished_at),
+        "eta": eta_json(eta),
         "inputs": masked(run.inputs),
         "outputs": masked(run.outputs),
         "error": masked(run.error),
@@ -57,6 +58,11 @@ def task_json(run: Run, instance: Instance) -> dict[str, Any]:
         "outputs": masked(instance.outputs if instance.outputs is not None else {}),
         "result": masked(instance.result),
     }
+
+
+def eta_json(eta: Forecast | None) -> dict[str, Any] | None:
+    """From now on; None when nobody can say."""
+    return None if eta is None else {"low_seconds": eta.low.total_seconds(), "high_seconds": eta.high.total_seconds()}
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from threading import Event as Signal
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, did_you_mean
 from drystone.core.graph import Graph, KindInfo
 from drystone.core.plan import UndoWhen
-from drystone.core.run import Attempt, Instance, Run, evolve, new_run
+from drystone.core.run import Attempt, Forecast, Instance, Run, evolve, new_run, remaining
 from drystone.core.states import RunStatus
 from drystone.errors import NotFoundError, PluginError, StoreError
 from drystone.ports import Journal, RunRecord, RunSummary
@@ -43,6 +44,10 @@ class Look:
     run: Run
     home: Path
     is_abandoned: bool = False
+
+    def remaining(self, now: datetime) -> Forecast | None:
+        """How long the run has still to go; None when nobody can say, or nobody goes on with it."""
+        return None if self.is_abandoned else remaining(self.run, now)
 
 
 @in_one_burst

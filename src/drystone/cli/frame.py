@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from drystone.cli import words
-from drystone.core.run import Instance, Run, UndoStatus
+from drystone.core.run import Instance, Run, UndoStatus, remaining
 from drystone.core.states import RunStatus, TaskStatus
 
 ACTIVE = frozenset(
@@ -48,7 +48,7 @@ def draw(scene: Scene, *, width: int, height: int | None) -> list[Text]:
 
 
 def header(scene: Scene, width: int) -> list[Text]:
-    """Plan, run, environment, state and time; below it, why it goes back and how far it is."""
+    """Plan, run, environment, state and time; below it, how long it has still to go, or why it goes back and how far it is."""
     run = scene.run
     look = words.RUNS[run.status]
     right = f"{look.glyph} {look.word} {words.duration(words.elapsed(run, scene.now))}"
@@ -68,6 +68,8 @@ def _phase(scene: Scene, width: int) -> list[Text]:
         return [Text(cut(f"undoing {ended} of {len(undos)}{_because(run)}", width), "cyan")]
     if run.is_stopping and not run.status.is_final:
         return [Text(cut(f"stopping: what runs is let end{_because(run)}", width), "yellow")]
+    if (forecast := remaining(run, scene.now)) is not None:
+        return [Text(cut(f"eta {words.span(forecast, '–')}", width), "bright_black")]
     return []
 
 

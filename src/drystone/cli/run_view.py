@@ -32,7 +32,7 @@ MOST_FAILURES = 3
 def show(look: Look, *, now: datetime, json: bool) -> None:
     """`drystone show`: the tasks and the summary, or the stable JSON."""
     if json:
-        typer.echo(codec.dumps(describe.run_json(look.run, look.record), indent=2))
+        typer.echo(codec.dumps(describe.run_json(look.run, look.record, look.remaining(now)), indent=2))
         return
     for line in head(look, now):
         typer.echo(line)
@@ -55,7 +55,7 @@ def finish(look: Look, *, now: datetime, json: bool) -> None:
 
 def head(look: Look, now: datetime) -> list[str]:
     """The facts of the run, a line each."""
-    run, record = look.run, look.record
+    run, record, forecast = look.run, look.record, look.remaining(now)
     state = words.RUNS[run.status]
     facts = [
         ("run", run.id),
@@ -64,6 +64,7 @@ def head(look: Look, now: datetime) -> list[str]:
         ("status", paint(f"{state.glyph} {state.word}{GONE if look.is_abandoned else ''}", state.colour)),
         ("started", f"{describe.instant(run.started_at or run.created_at)} by {record.created_by}"),
         ("took", words.duration(words.elapsed(run, now))),
+        ("expected", words.left(forecast) if forecast else ""),
         ("inputs", ", ".join(f"{name}={_value(value)}" for name, value in masked(run.inputs).items())),
     ]
     return [f"{name:12} {text}" for name, text in facts if text]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drystone.core.run import Attempt, Cause, Instance, Run, UndoStatus
+from drystone.core.run import Attempt, Cause, Forecast, Instance, Run, UndoStatus
 from drystone.core.states import RunStatus, TaskStatus
 
 
@@ -88,12 +88,36 @@ def duration(length: timedelta | None) -> str:
     seconds = max(0.0, length.total_seconds())
     if seconds < 9.95:
         return f"{seconds:.1f}s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return _whole(round(seconds))
+
+
+def _whole(seconds: int) -> str:
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02}s"
+    return f"{seconds // 3600}h{seconds % 3600 // 60:02}m"
+
+
+ANY_MOMENT = "any moment now"
+"""Said of what takes longer already than nine in ten before it."""
+
+
+def span(forecast: Forecast, joint: str = " to ") -> str:
+    """`1m40s to 2m10s`, `up to 10s`, `about 12s`: in whole seconds, as nobody knows it better."""
+    low, high = (_whole(round(length.total_seconds())) for length in (forecast.low, forecast.high))
+    if high == "0s":
+        return ANY_MOMENT
+    if low == "0s":
+        return f"up to {high}"
+    return f"about {high}" if low == high else f"{low}{joint}{high}"
+
+
+def left(forecast: Forecast) -> str:
+    """`1m40s to 2m10s left (from 12 earlier runs)`."""
+    text, runs = span(forecast), forecast.runs
+    source = f" (from {runs} earlier run{'' if runs == 1 else 's'})" if runs else ""
+    return f"{text}{source}" if text == ANY_MOMENT else f"{text} left{source}"
 
 
 def short(run_id: str) -> str:
