@@ -72,6 +72,10 @@ class Redactor(Protocol):
         """JSON data, each text in it without secrets."""
         ...
 
+    def known_in(self, data: Any) -> list[str]:
+        """The secrets that show in JSON data."""
+        ...
+
 
 # ---- child processes --------------------------------------------------------------------------------------------------
 
@@ -282,8 +286,10 @@ class Journal(Protocol):
         """The projection of one run. Raises NotFoundError."""
         ...
 
-    def summaries(self, *, plan: str | None = None, environment: str | None = None, limit: int = 50) -> Sequence[RunSummary]:
-        """Newest first."""
+    def summaries(
+        self, *, plan: str | None = None, environment: str | None = None, limit: int | None = 50, attention: bool = False
+    ) -> Sequence[RunSummary]:
+        """Newest first; `limit` None means all. `attention`: only runs that a person must decide about."""
         ...
 
     def claim(self, run: str, owner: str, lease: timedelta, now: datetime) -> Lease:

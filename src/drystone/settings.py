@@ -6,6 +6,7 @@ a field tells its meaning, unit and the reason of its default; docs and `dryston
 
 from __future__ import annotations
 
+import re
 import tomllib
 import types
 import typing
@@ -33,6 +34,15 @@ class EngineSettings:
     """How long running tasks may go on after another has failed. 5 min lets a resource that is being created be finished, and so undone."""
     lease: timedelta = field(default=timedelta(seconds=30), metadata={"least": timedelta(seconds=3)})
     """How long a run stays with a process that does not renew. 30 s outlasts a machine that is busy; one that died here is seen at once."""
+    breaker_failures: int = field(default=5, metadata={"least": 1})
+    """How often in a row a host, server or database may be unreachable, too slow or over its limit before it is left alone.
+
+    One task with a few retries seldom gets to 5; many tasks that all go to what is down do at once.
+    """
+    breaker_cooldown: timedelta = timedelta(seconds=30)
+    """How long it is left alone before one attempt is let through to look. 30 s outlasts a restart, and is not long for those that wait."""
+    patience: timedelta = timedelta(seconds=30)
+    """So soon must an answer be due for a command without a terminal to stay for it. Else it ends with exit code 5 and the run waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +96,8 @@ class Settings:
     store: StoreSettings = StoreSettings()
     secrets: SecretSettings = SecretSettings()
     terraform: TerraformSettings = TerraformSettings()
+    pools: Mapping[str, int] = field(default_factory=dict)
+    """Section [pools]: name -> how many attempts of tasks that name it may be in flight at once, over all runs of the project."""
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -95,12 +107,20 @@ SECTIONS: Mapping[str, type[Any]] = {
     "secrets": SecretSettings,
     "terraform": TerraformSettings,
 }
+POOLS = "pools"
+"""The section whose names are free."""
+_POOL = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
+
+
+POOLS = "pools"
+"""The section whose names are free."""
 
 
 def variable(section: str, name: str) -> str:
     """The environment variable that sets `section.name`."""
-    found = next((each for each in fields(SECTIONS[section]) if each.name == name), None)
-    return str((found.metadata if found else {}).get("variable", f"DRYSTONE_{section}_{name}".upper()))
+    known = fields(SECTIONS[section]) if section in SECTIONS else ()
+    found = next((each for each in known if each.name == name), None)
+    return str((found.metadata if found else {}).get("variable", f"DRYSTONE_{section}_{name}".upper().replace("-", "_")))
 
 
 def load(environ: Mapping[str, str], text: str) -> Settings:
@@ -111,11 +131,13 @@ def load(environ: Mapping[str, str], text: str) -> Settings:
         message = f"{error}"
         raise ProjectError(f'"{FILE}" is not TOML: {message[:1].lower()}{message[1:]}', hint="correct that line") from None
     reader = _Reader(environ)
-    for name in document.keys() - SECTIONS.keys():
-        reader.problem(f'there is no section "{name}"', did_you_mean(name, SECTIONS) or f"there are {', '.join(SECTIONS)}")
+    for name in document.keys() - SECTIONS.keys() - {POOLS}:
+        known = [*SECTIONS, POOLS]
+        reader.problem(f'there is no section "{name}"', did_you_mean(name, known) or f"there are {', '.join(known)}")
     sections = {name: reader.section(name, kind, document.get(name, {})) for name, kind in SECTIONS.items()}
+    pools = reader.pools(document.get(POOLS, {}))
     reader.refuse()
-    return Settings(**sections, origins=reader.origins)
+    return Settings(**sections, pools=pools, origins=reader.origins)
 
 
 def child_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -150,24 +172,57 @@ class _Reader:
                 lines = [f"  {message}; {hint}" if hint else f"  {message}" for message, hint in several]
                 raise ProjectError("\n".join([f"{FILE}: {len(several)} mistakes", *lines]))
 
+    def pools(self, given: Any) -> Mapping[str, int]:
+        """Names and sizes; DRYSTONE_POOLS_NAME changes the size of a pool that drystone.toml names."""
+        if not isinstance(given, Mapping):
+            self.problem(f'"{POOLS}" is not a section', f"write [{POOLS}] on a line of its own")
+            return {}
+        sizes: dict[str, Any] = {}
+        for name, size in given.items():
+            key, override = f"{POOLS}.{name}", f"DRYSTONE_{POOLS}_{name.replace('-', '_')}".upper()
+            self.origins[key] = override if override in self.environ else FILE
+            if override in self.environ:
+                self._set(sizes, name, override, int, 1, _number_from_text, self.environ[override])
+            else:
+                self._set(sizes, name, key, int, 1, _number, size)
+        return sizes
+
     def section(self, section: str, kind: type[Any], given: Any) -> Any:
         """One section; what is wrong in it keeps its default, as a mistake was noted."""
-        if not isinstance(given, Mapping):
-            self.problem(f'"{section}" is not a section', f"write [{section}] on a line of its own")
-            given = {}
+        given = self._table(section, given)
         self._unknown(section, kind, given)
         values: dict[str, Any] = {}
         for name, wanted, least in _fields(kind):
-            key, from_environ = f"{section}.{name}", self.environ.get(variable(section, name))
-            self.origins[key] = "default"
-            if from_environ is not None and wanted in _FROM_TEXT:
-                self.origins[key] = variable(section, name)
-                self._set(values, name, self.origins[key], wanted, least, _FROM_TEXT[wanted], from_environ)
-            elif name in given:
-                self.origins[key] = FILE
-                convert = _FROM_TOML.get(wanted, self._sources)
-                self._set(values, name, key, wanted, least, convert, given[name])
+            self._read(values, section, name, wanted, least, given)
         return kind(**values)
+
+    def pools(self, given: Any) -> Mapping[str, int]:
+        """Name -> size."""
+        sizes: dict[str, Any] = {}
+        for name in (table := self._table(POOLS, given)):
+            if _POOL.match(name):
+                self._read(sizes, POOLS, name, int, 1, table)
+            else:
+                hint = "it has at most 63 letters, digits, dashes and underscores, and begins with a letter"
+                self.problem(f'"{name}" cannot be the name of a pool', hint)
+        return sizes
+
+    def _table(self, section: str, given: Any) -> Mapping[str, Any]:
+        if isinstance(given, Mapping):
+            return given
+        self.problem(f'"{section}" is not a section', f"write [{section}] on a line of its own")
+        return {}
+
+    def _read(self, values: dict[str, Any], section: str, name: str, wanted: Any, least: Any, given: Mapping[str, Any]) -> None:
+        key, from_environ = f"{section}.{name}", self.environ.get(variable(section, name))
+        self.origins[key] = "default"
+        if from_environ is not None and wanted in _FROM_TEXT:
+            self.origins[key] = variable(section, name)
+            self._set(values, name, self.origins[key], wanted, least, _FROM_TEXT[wanted], from_environ)
+        elif name in given:
+            self.origins[key] = FILE
+            convert = _FROM_TOML.get(wanted, self._sources)
+            self._set(values, name, key, wanted, least, convert, given[name])
 
     def _unknown(self, section: str, kind: type[Any], given: Mapping[str, Any]) -> None:
         known = [name for name, _, _ in _fields(kind)]

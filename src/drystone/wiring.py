@@ -13,13 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drystone.errors import ProjectError
+from drystone.errors import NotFoundError, ProjectError
 
 if TYPE_CHECKING:
     from drystone.adapters.process import SupervisedProcess
     from drystone.adapters.secrets import ProjectSecrets
     from drystone.app.doctor import Machine
     from drystone.app.world import Observer, World
+    from drystone.core.states import RunStatus
     from drystone.engines.embedded.engine import EmbeddedEngine
     from drystone.engines.layout import Layout
     from drystone.engines.vault import Vault
@@ -82,11 +83,11 @@ def world(project: Path) -> World:
         parse=parse,
         clock=SystemClock(),
         ids=SystemIds(),
+        pools=lambda: parts.settings.pools,
         has_store=parts.has_store,
         journal=lambda: parts.journal,
         vault=parts.vault,
         engine=parts.engine,
-        cancel_request=parts.layout.cancel_request,
         plan_state=parts.layout.plan_state,
         end_children=lambda: parts.process.end_now(),
     )
@@ -157,6 +158,13 @@ class Parts:
 
         return SqlJournal(self.store_url, root=self.project, is_alive=owner.is_alive)
 
+    def status_of(self, run: str) -> RunStatus | None:
+        """How a run stands; None when the store does not know it."""
+        try:
+            return self.journal.summary(run).status
+        except NotFoundError:
+            return None
+
     def vault(self) -> Vault:
         """For the secrets of one run."""
         from drystone.adapters.redact import Redactor
@@ -170,18 +178,29 @@ class Parts:
         from drystone.adapters.clock import SystemClock
         from drystone.adapters.ids import SystemIds
         from drystone.engines.attempt import Performer
+        from drystone.engines.breaker import Breakers
         from drystone.engines.embedded.engine import EmbeddedEngine
         from drystone.settings import child_environ
 
         given = child_environ(self.settings, environ())
-        performer = Performer(registry=self.registry, process=self.process, layout=self.layout, environ=given)
+        clock, ids, settings = SystemClock(), SystemIds(), self.settings.engine
+        breakers = Breakers(clock=clock, jitter=ids.jitter, failures=settings.breaker_failures, cooldown=settings.breaker_cooldown)
+        performer = Performer(
+            registry=self.registry,
+            process=self.process,
+            layout=self.layout,
+            environ=given,
+            breakers=breakers,
+            status_of=self.status_of,
+        )
         return EmbeddedEngine(
             journal=self.journal,
             performer=performer,
             layout=self.layout,
-            clock=SystemClock(),
-            ids=SystemIds(),
-            settings=self.settings.engine,
+            clock=clock,
+            ids=ids,
+            settings=settings,
             owner=owner.me(),
+            pools=self.settings.pools,
             observers=observers,
         )

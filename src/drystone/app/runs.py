@@ -9,19 +9,19 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from drystone.app import history, inputs, plans, reading
 from drystone.app.inputs import Given
 from drystone.app.places import PlanFile
 from drystone.app.reading import Look
-from drystone.app.world import Engine, Vault, World
+from drystone.app.world import Engine, Stays, Vault, World
 from drystone.core import values
 from drystone.core.inputs import check_inputs
-from drystone.core.run import Run, new_run, request_cancel
+from drystone.core.run import Run, new_run, request_cancel, request_resume, request_undo
 from drystone.errors import InputError, LockedError, RefusedError
-from drystone.ports import RunRecord
+from drystone.ports import Request, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,12 +64,15 @@ class Hand:
         if self.engine is not None:
             self.engine.cancel(self.run.id, by=self.world.by, reason=reason)
 
-    def drive(self) -> Look:
-        """Drives it to its end. Raises StoreError or LockedError when its events cannot be written any more."""
+    def drive(self, stays: Stays | None = None) -> Look:
+        """Drives it to its end, or to where only a person can move it on and nobody stays for one.
+
+        Raises StoreError or LockedError when its events cannot be written any more.
+        """
         run = self.run
         if self.engine is not None:
             try:
-                run = self.engine.drive()[run.id]
+                run = self.engine.drive(stays)[run.id]
             finally:
                 self.engine.close()
         return Look(record=self.record, run=run, home=self.world.home)
@@ -107,6 +110,7 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
         created_at=now,
         created_by=world.by,
         token=token,
+        concurrency=_concurrency_key(graph, checked),
     )
     run = new_run(id=record.id, graph=graph, inputs=sealed, environment=record.environment, created_at=now)
     expected = history.expected(world, graph)
@@ -127,6 +131,15 @@ def environment_of(graph: Graph, checked: Mapping[str, Any]) -> str | None:
     if not isinstance(name, str) or not name.strip() or name.startswith("@") or not name.isprintable():
         raise InputError(f'the plan\'s environment is "{name}", which is no name', hint="it must be text, not empty, and not start with @")
     return name
+
+
+def _concurrency_key(graph: Graph, checked: Mapping[str, Any]) -> str | None:
+    if graph.plan.concurrency is None:
+        return None
+    key = values.render(graph.plan.concurrency.key, {"inputs": checked})
+    if not isinstance(key, str | int) or isinstance(key, bool) or key == "":
+        raise InputError(f'the plan\'s concurrency key is "{key}", which is no name', hint="it must be text, and not empty")
+    return str(key)
 
 
 def _known(world: World, token: str, graph: Graph, checked: Mapping[str, Any], vault: Vault) -> Hand | None:
@@ -155,13 +168,18 @@ def _canonical(data: Mapping[str, Any]) -> str:
     return json.dumps(data, sort_keys=True)
 
 
-def resume(world: World, word: str) -> Hand:
+def resume(world: World, word: str, *, start: str | None = None, only_failed: bool = False) -> Hand:
     """Goes on with a run: after a crash, after a failure that the plan stops at, or on a way back that was not finished.
 
-    Raises LockedError while another process has it, RefusedError when nothing is left to do.
+    start, only_failed: see `core.run.request_resume`. Raises LockedError while another process has it, RefusedError when nothing is left
+    to do, NotFoundError when there is no such task.
     """
-    look = reading.look(world, word)
-    return _take(world, look.record, look.run, lambda engine: engine.resume(look.record, look.run, world.vault(), by=world.by))
+    return take_up(world, reading.look(world, word), lambda run, now: request_resume(run, now, by=world.by, start=start, only_failed=only_failed))
+
+
+def take_up(world: World, look: Look, request: Callable[[Run, datetime], list[Event]]) -> Hand:
+    """Takes a run that was begun and makes of it what is requested. Raises LockedError, RefusedError."""
+    return _take(world, look.record, look.run, lambda engine: engine.take_up(look.record, look.run, world.vault(), request))
 
 
 def interrupted(world: World, word: str) -> Sequence[str]:
@@ -172,7 +190,7 @@ def interrupted(world: World, word: str) -> Sequence[str]:
 
 def undo(world: World, look: Look) -> Hand:
     """Takes an ended run back. Raises LockedError, RefusedError."""
-    return _take(world, look.record, look.run, lambda engine: engine.undo(look.record, look.run, world.vault(), by=world.by))
+    return take_up(world, look, lambda run, now: request_undo(run, now, by=world.by))
 
 
 def cancel(world: World, word: str, *, reason: str = "") -> Hand | None:
@@ -185,18 +203,16 @@ def cancel(world: World, word: str, *, reason: str = "") -> Hand | None:
     try:
         hand = resume(world, look.run.id)
     except LockedError:
-        _leave_request(world.cancel_request(look.run.id), {"by": world.by, "reason": reason})
+        ask(world, look.run.id, "cancel", {"reason": reason})
         return None
     hand.cancel(reason)
     return hand
 
 
-def _leave_request(path: Path, request: Mapping[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(json.dumps(request), encoding="utf-8")
-    # The engine must never read half a request.
-    new.replace(path)
+def ask(world: World, run_id: str, wish: str, data: Mapping[str, str]) -> None:
+    """Leaves a wish for the process that has the run; it is kept until it is answered."""
+    request = Request(id=world.ids.run_id(), run=run_id, type=wish, by=world.by, at=world.clock.now(), data=data)
+    world.journal().ask(request)
 
 
 def _take(world: World, record: RunRecord, run: Run, taking: Callable[[Engine], None]) -> Hand:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from drystone.ports import Clock, Ids, Journal, RunRecord
 
     Observer = Callable[[Run, Sequence[Event]], None]
+
+Stays = Callable[[bool], bool]
+"""Told again and again whether a run only waits for a person; answers whether to stay and wait for one."""
 
 
 class Parser(Protocol):
@@ -47,20 +51,16 @@ class Engine(Protocol):
         """Records a new run, with what to expect of its tasks, and takes it. Raises LockedError, RefusedError."""
         ...
 
-    def resume(self, record: RunRecord, run: Run, vault: Any, *, by: str) -> None:
-        """Takes a run that was begun. Raises LockedError while another process has it, RefusedError."""
-        ...
-
-    def undo(self, record: RunRecord, run: Run, vault: Any, *, by: str) -> None:
-        """Takes an ended run back. Raises LockedError, RefusedError."""
+    def take_up(self, record: RunRecord, run: Run, vault: Any, request: Callable[[Run, datetime], list[Event]]) -> None:
+        """Takes a run that was begun, and makes of it what is requested. Raises LockedError while another process has it, RefusedError."""
         ...
 
     def cancel(self, run_id: str, *, by: str, reason: str = "") -> None:
         """Asks for a graceful end."""
         ...
 
-    def drive(self) -> dict[str, Run]:
-        """Drives every run it has taken to its end."""
+    def drive(self, stays: Stays | None = None) -> dict[str, Run]:
+        """Drives every run it has taken to its end, or leaves it where only a person can move it on."""
         ...
 
     def close(self) -> None:
@@ -76,8 +76,8 @@ class World:
     cwd:     the folder that paths on the command line are relative to.
     environ: the process's environment, read once.
     by:      who asks, for the record: `user@host`.
+    pools: the project's concurrency limits, with their sizes.
     has_store: False when nothing ever ran in this project; then `journal` would make a store.
-    cancel_request: where another process leaves its wish to end a run.
     plan_state: the folder in which the instances of a plan keep things between runs, by environment and plan.
     end_children: ends all child processes of this process at once, without grace.
     """
@@ -92,10 +92,10 @@ class World:
     parse: Parser
     clock: Clock
     ids: Ids
+    pools: Callable[[], Mapping[str, int]]
     has_store: Callable[[], bool]
     journal: Callable[[], Journal]
     vault: Callable[[], Vault]
     engine: Callable[[Sequence[Observer]], Engine]
-    cancel_request: Callable[[str], Path]
     plan_state: Callable[[str | None, str], Path]
     end_children: Callable[[], None]

@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from drystone.cli import words
-from drystone.core.run import Instance, Run, UndoStatus, remaining
+from drystone.core.run import Forecast, Instance, Run, UndoStatus
 from drystone.core.states import RunStatus, TaskStatus
 
 ACTIVE = frozenset(
@@ -28,12 +28,18 @@ MOST_ID_SHARE = 0.4
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What is shown. `progress`: the last message of each attempt in flight. `notice`: one line for the person, such as after Ctrl-C."""
+    """What is shown.
+
+    progress: the last message of each attempt in flight.
+    notice:   one line for the person, such as after Ctrl-C.
+    forecast: how long the run has still to go, as it was reckoned a moment ago.
+    """
 
     run: Run
     now: datetime
     progress: Mapping[str, str] = field(default_factory=dict)
     notice: str = ""
+    forecast: Forecast | None = None
 
 
 def draw(scene: Scene, *, width: int, height: int | None) -> list[Text]:
@@ -68,8 +74,8 @@ def _phase(scene: Scene, width: int) -> list[Text]:
         return [Text(cut(f"undoing {ended} of {len(undos)}{_because(run)}", width), "cyan")]
     if run.is_stopping and not run.status.is_final:
         return [Text(cut(f"stopping: what runs is let end{_because(run)}", width), "yellow")]
-    if (forecast := remaining(run, scene.now)) is not None:
-        return [Text(cut(f"eta {words.span(forecast, '–')}", width), "bright_black")]
+    if scene.forecast is not None and not run.status.is_final:
+        return [Text(cut(f"eta {words.span(scene.forecast, '–')}", width), "bright_black")]
     return []
 
 

@@ -11,12 +11,12 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from drystone.cli import lines, terminal
 from drystone.core.events import Event, EventType
-from drystone.core.run import Run
+from drystone.core.run import Forecast, Run, remaining
 from drystone.ports import Clock
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FRAMES_PER_SECOND = 8
 LARGE = 1_000
 """Tasks from which on the picture is drawn less often: it must not take time from the run."""
+FORECAST_EVERY, FORECAST_EVERY_OF_LARGE = timedelta(seconds=1), timedelta(seconds=5)
+"""How often it is reckoned how long the run has still to go, which takes a walk over the graph."""
 
 
 class Watcher(Protocol):
@@ -114,6 +116,8 @@ class LiveWatcher:
         self._run: Run | None = None
         self._progress: dict[str, str] = {}
         self._notice = ""
+        self._forecast: Forecast | None = None
+        self._forecast_until: datetime | None = None
         self._live: Live | None = None
 
     def __enter__(self) -> LiveWatcher:
@@ -147,12 +151,19 @@ class LiveWatcher:
         self._live = Live(console=self._console, get_renderable=self._picture, refresh_per_second=rate, vertical_overflow="crop")
         self._live.start()
 
+    def _remaining(self, run: Run, now: datetime) -> Forecast | None:
+        if self._forecast_until is None or now >= self._forecast_until:
+            self._forecast = remaining(run, now)
+            self._forecast_until = now + (FORECAST_EVERY if len(run.graph.nodes) < LARGE else FORECAST_EVERY_OF_LARGE)
+        return self._forecast
+
     def _picture(self) -> RenderableType:
         from rich.console import Group
 
         from drystone.cli.frame import Scene, draw
 
         assert self._run is not None
-        scene = Scene(run=self._run, now=self._now(), progress=self._progress, notice=self._notice)
+        run, now = self._run, self._now()
+        scene = Scene(run=run, now=now, progress=self._progress, notice=self._notice, forecast=self._remaining(run, now))
         size = self._console.size
         return Group(*draw(scene, width=size.width, height=size.height))

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from drystone import __version__
-from drystone.cli import exit_codes, lab, look, plans, project, runs
+from drystone.cli import attention, exit_codes, lab, look, plans, project, runs
 from drystone.cli.options import Session
 
 DEBUG = "--debug"
@@ -38,7 +38,8 @@ for module in (project, plans, runs, look):
     for command in module.COMMANDS:
         first_line = (command.__doc__ or "").partition("\n")[0]
         app.command(short_help=first_line, epilog=module.EXAMPLES[command.__name__])(command)
-app.add_typer(lab.app, name="lab", help=lab.HELP, short_help=lab.HELP)
+for group, commands in (("attention", attention), ("lab", lab)):
+    app.add_typer(commands.app, name=group, help=commands.HELP, short_help=commands.HELP)
 
 
 def _version(wanted: bool) -> None:

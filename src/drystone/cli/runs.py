@@ -1,7 +1,8 @@
-"""Commands that move a run: run, resume, cancel, undo."""
+"""Commands that move a run: run, resume, cancel, undo, approve, reject."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from drystone.app.world import World
     from drystone.core.run import Run
 
+Wait = Annotated[
+    bool | None, typer.Option("--wait/--no-wait", help="Stay, or leave, where only a person can move it on.", show_default=False)
+]
+TaskWord = Annotated[str, typer.Argument(metavar="TASK", help="The task, or the instance of it, that waits.", show_default=False)]
+Comment = Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="For the record.")]
+
 
 def run(
     ctx: typer.Context,
@@ -24,6 +31,7 @@ def run(
     ] = None,
     inputs: Annotated[Path | None, typer.Option("--inputs", metavar="FILE", help="Inputs from a YAML or JSON file.")] = None,
     token: Annotated[str | None, typer.Option("--token", metavar="T", help="Twice with the same token starts one run.")] = None,
+    wait: Wait = None,
     yes: Yes = False,
     json: Json = False,
 ) -> int:
@@ -31,6 +39,7 @@ def run(
 
     Inputs that are secret are better given as DRYSTONE_INPUT_name in the environment than with -i, which others on this machine can read.
     First Ctrl-C: what runs is ended and what was done is undone. Second: ends at once; `drystone resume last` goes on.
+    Where only a person can move the run on: stays on a terminal, and ends with exit code 5 elsewhere; --wait and --no-wait say it.
     """
     from drystone import wiring
     from drystone.app import runs
@@ -39,17 +48,35 @@ def run(
     plan = session(ctx).plan(word)
     world = wiring.world(plan.project)
     prepared = runs.prepare(world, plan, Given(pairs=pairs or (), file=inputs))
-    return _drive(world, runs.start(world, _completed(prepared, ask=not yes and not json), token=token), json=json)
+    return drive(world, runs.start(world, _completed(prepared, ask=not yes and not json), token=token), json=json, wait=wait)
 
 
-def resume(ctx: typer.Context, word: RunWord = "last", json: Json = False) -> int:
-    """Go on with a run: after a crash, after a failure the plan stops at, or on a way back that was not finished."""
-    from drystone.app import runs
+def resume(
+    ctx: typer.Context,
+    word: RunWord = "last",
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TASK", help="Do this task again, and all that comes behind it.")
+    ] = None,
+    only_failed: Annotated[
+        bool, typer.Option("--only-failed", help="Also of a run that succeeded: only the instances that failed.")
+    ] = False,
+    wait: Wait = None,
+    json: Json = False,
+) -> int:
+    """Go on with a run: after a crash, after a failure the plan stops at, or on a way back that was not finished.
+
+    What has succeeded is not done again, unless --from names it or what it stands behind.
+    """
+    from drystone.app import reading, runs
+    from drystone.core.states import RunStatus
 
     world = session(ctx).world()
+    if start is None and not only_failed and reading.look(world, word).run.status is RunStatus.SUCCEEDED:
+        typer.echo("the run has succeeded: nothing is left to do", err=True)
+        return exit_codes.DONE
     if lost := runs.interrupted(world, word):
         typer.echo(f"its process died during {', '.join(lost)}: what it left running is let finish or ended first", err=True)
-    return _drive(world, runs.resume(world, word), json=json)
+    return drive(world, runs.resume(world, word, start=start, only_failed=only_failed), json=json, wait=wait)
 
 
 def cancel(
@@ -66,7 +93,7 @@ def cancel(
     if hand is None:
         typer.echo("asked the process that has the run to end it; drystone show tells how far it is", err=True)
         return exit_codes.DONE
-    code = _drive(world, hand, json=json)
+    code = drive(world, hand, json=json)
     return exit_codes.DONE if code == exit_codes.CANCELLED else code
 
 
@@ -78,8 +105,45 @@ def undo(ctx: typer.Context, word: RunWord = "last", yes: Yes = False, json: Jso
     world = session(ctx).world()
     look = reading.look(world, word)
     ask.undo(look, yes=yes)
-    code = _drive(world, runs.undo(world, look), json=json)
+    code = drive(world, runs.undo(world, look), json=json)
     return exit_codes.DONE if code == exit_codes.COMPENSATED else code
+
+
+def approve(
+    ctx: typer.Context,
+    word: RunWord,
+    task: TaskWord,
+    comment: Comment = "",
+    wait: Wait = None,
+    json: Json = False,
+) -> int:
+    """Say yes to a task that waits for an approval; goes on with the run when no other process has it."""
+    return _answer(ctx, word, task, answered="approve", comment=comment, wait=wait, json=json)
+
+
+def reject(
+    ctx: typer.Context,
+    word: RunWord,
+    task: TaskWord,
+    comment: Comment = "",
+    wait: Wait = None,
+    json: Json = False,
+) -> int:
+    """Say no to a task that waits for an approval: it fails, and what follows is the plan's on_failure."""
+    code = _answer(ctx, word, task, answered="reject", comment=comment, wait=wait, json=json)
+    # That the run fails is what was asked for.
+    return exit_codes.DONE if code in (exit_codes.COMPENSATED, exit_codes.STOPPED) else code
+
+
+def _answer(ctx: typer.Context, word: str, task: str, *, answered: str, comment: str, wait: bool | None, json: bool) -> int:
+    from drystone.app import approvals
+
+    world = session(ctx).world()
+    hand = approvals.give(world, word, task, answered=answered, comment=comment)
+    if hand is None:
+        typer.echo("told the process that has the run; drystone show tells how far it is", err=True)
+        return exit_codes.DONE
+    return drive(world, hand, json=json, wait=wait)
 
 
 def _completed(prepared: Prepared, *, ask: bool) -> Prepared:
@@ -94,10 +158,14 @@ def _completed(prepared: Prepared, *, ask: bool) -> Prepared:
     return replace(prepared, values={**prepared.values, **answers}, missing=())
 
 
-def _drive(world: World, hand: Hand, *, json: bool) -> int:
-    """Drives a run to its end while it is shown, and says what became of it."""
-    from drystone.cli import live, problems, run_view
+def drive(world: World, hand: Hand, *, json: bool, wait: bool | None = None) -> int:
+    """Drives a run to its end while it is shown, and says what became of it.
+
+    wait: whether to stay where only a person can move it on; None means on a terminal.
+    """
+    from drystone.cli import live, problems, run_view, terminal
     from drystone.cli.signals import graceful
+    from drystone.core.run import Cause
     from drystone.errors import LockedError, StoreError
 
     with live.watcher(world.clock, json=json) as watcher, graceful(hand, watcher):
@@ -105,7 +173,8 @@ def _drive(world: World, hand: Hand, *, json: bool) -> int:
         if hand.is_known:
             watcher.notice(f"run {hand.run.id} was started with this token before; nothing new was started")
         try:
-            look = hand.drive()
+            stays = wait if wait is not None else not json and terminal.is_terminal(sys.stderr)
+            look = hand.drive(lambda idles: stays)
         except (StoreError, LockedError) as error:
             problems.show(error, json=False)
             watcher.notice(f"run {hand.run.id} was left half-way; to go on: drystone resume {hand.run.id}")
@@ -113,6 +182,8 @@ def _drive(world: World, hand: Hand, *, json: bool) -> int:
     run_view.finish(look, now=world.clock.now(), json=json)
     if not json:
         _tell_leftovers(world, look.run)
+    if look.run.started_at is None and look.run.cause is Cause.TIMEOUT:
+        return exit_codes.LOCKED
     return exit_codes.of_run(look.run.status, look.run.cause, left=bool(look.run.left))
 
 
@@ -127,7 +198,7 @@ def _tell_leftovers(world: World, run: Run) -> None:
         typer.echo("      to take it down, undo the run that made it (drystone runs), or remove it with what that folder holds", err=True)
 
 
-COMMANDS = (run, resume, cancel, undo)
+COMMANDS = (run, resume, cancel, undo, approve, reject)
 EXAMPLES: Examples = {
     "run": examples(
         "drystone run hello",
@@ -135,7 +206,11 @@ EXAMPLES: Examples = {
         "drystone run plans/shop.yaml --inputs staging.yaml --json | jq .type",
         "DRYSTONE_INPUT_password=... drystone run shop",
     ),
-    "resume": examples("drystone resume last", "drystone resume 01JD3X7P2K"),
+    "resume": examples(
+        "drystone resume last", "drystone resume 01JD3X7P2K --from migration", "drystone resume last --only-failed"
+    ),
+    "approve": examples("drystone approve last release --comment 'tested on staging'"),
+    "reject": examples("drystone reject 01JD3X7P2K release --comment 'not before Monday'"),
     "cancel": examples("drystone cancel last --reason 'wrong version'"),
     "undo": examples("drystone undo last", "drystone undo 01JD3X7P2K --yes"),
 }

@@ -12,7 +12,7 @@ import json
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from pydantic import ValidationError
 
 from drystone.core import codec, durations, values
 from drystone.core.plan import Body, Poll, UndoMode
-from drystone.core.run import Failure, Instance, Run, scope_of
+from drystone.core.run import AttemptStatus, Failure, Instance, Run, scope_of
+from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
-from drystone.errors import AttemptError, DrystoneError, FailureClass, PermanentError, TemporaryError
-from drystone.plugin.api import Config, Kind, Outcome
+from drystone.engines.versions import StatusOf, Version, Versions
+from drystone.errors import AttemptError, DrystoneError, FailureClass, HeldBackError, PermanentError, TemporaryError
+from drystone.plugin.api import Config, Kind, Outcome, Pause
 from drystone.plugin.registry import Registry
 from drystone.ports import Process
 
@@ -59,33 +61,44 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How an attempt ended. `failure` None means success. Nothing here holds a secret in clear."""
+    """How an attempt ended. `failure` None means success, or that it waits (`pause`). Nothing here holds a secret in clear."""
 
     outputs: Any = None
     result: Mapping[str, Any] = field(default_factory=dict)
     changed: bool = True
     failure: Failure | None = None
+    pause: Pause | None = None
     retry_in: timedelta | None = None
+    held: bool = False
+    """A circuit breaker held it back before it did anything, for `retry_in`."""
     has_log: bool = False
 
 
 class Performer:
     """Makes attempts. One for each engine; `perform` is called from many threads at once."""
 
-    def __init__(self, *, registry: Registry, process: Process, layout: Layout, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, registry: Registry, process: Process, layout: Layout, environ: Mapping[str, str], breakers: Breakers, status_of: StatusOf
+    ) -> None:
         self._registry = registry
         self._process = process
         self._layout = layout
         self._environ = dict(environ)
+        self._breakers = breakers
+        self._status_of = status_of
 
     def is_inline(self, run: Run, id_: str, *, undo: bool) -> bool:
         """True when the attempt never blocks, so that no thread is needed for it."""
         task = run.task_of(run.instances[id_])
+        if run.instances[id_].undo.mode is UndoMode.RESTORE:
+            return False  # it keeps versions, and waits for the disk
         if not undo and (task.poll is not None or task.remedy is not None):
             return False
         body = _body(run, run.instances[id_], undo=undo)
         try:
-            return self._registry.get(body.kind).is_inline(body.config)
+            kind = self._registry.get(body.kind)
+            # On the way back a pause is sat out.
+            return kind.is_inline(body.config) and not (undo and kind.pauses)
         except DrystoneError:
             return False
 
@@ -113,24 +126,71 @@ class Performer:
         task = job.run.task_of(instance)
         scope = _scope(job, instance, vault)
         kind = self._registry.get(body.kind)
-        config = _config(kind, body, scope)
+        rendered = values.render(body.config, scope)
+        config = _checked(kind, body, rendered)
         ctx.control.check()
         ctx.has_begun = True
         if job.after_loss and (recover := getattr(kind, "recover", None)) is not None:
             recover(ctx, config)
         if job.undo:
-            auto = instance.undo.mode is UndoMode.AUTO
-            outcome = getattr(kind, "undo")(ctx, config) if auto else kind.run(ctx, config)  # noqa: B009
+            outcome = self._undone(job, kind, config, vault, ctx)
         else:
             if job.after_failure and task.remedy is not None:
+                ctx.is_unhindered = True
                 self._remedy(task.remedy, scope, ctx)
+            ctx.is_unhindered, ctx.has_tried = task.poll is not None, False
             outcome = kind.run(ctx, config) if task.poll is None else polled(kind, config, task.poll, scope, ctx)
-        return _ended_well(outcome, kind, vault, ctx)
+        if outcome.pause is not None and job.undo:
+            _sit_out(outcome.pause, ctx)
+        ended = _ended_well(outcome, kind, vault, ctx)
+        if not job.undo and ended.pause is None and _keeps_versions(instance, kind):
+            self._keep(job, instance, rendered, ended, vault)
+        return ended
+
+    def _undone(self, job: Job, kind: Kind, config: Config, vault: Vault, ctx: AttemptContext) -> Outcome:
+        """Takes a task back: by the body that its undo names (`kind` is its kind), by the kind's own undo, or by its last good version."""
+        instance = job.run.instances[job.instance]
+        if instance.undo.mode is UndoMode.BODY:
+            return kind.run(ctx, config)
+        own: Callable[[AttemptContext, Config], Outcome] | None = getattr(kind, "undo", None)
+        if own is not None and not _keeps_versions(instance, kind):
+            return own(ctx, config)
+        versions = self._versions_of(job)
+        has_applied = any(attempt.status is AttemptStatus.SUCCEEDED for attempt in instance.attempts)
+        version = versions.before(job.run.id, has_applied=has_applied)
+        if version is not None:
+            ctx.emit(f"the version of run {version.run} is applied again")
+            body = job.run.task_of(instance).body
+            outcome = kind.run(ctx, _checked(kind, body, vault.open_config(version.config)))
+        elif own is not None:
+            outcome = own(ctx, config)
+        else:
+            message = f'there is no earlier version of {instance.id} to go back to, and kind "{kind.name}" has no undo of its own'
+            hint = "take it back by hand, or bring it to what you want by a run with the inputs that you want"
+            raise PermanentError(FailureClass.REFUSED, message, changed=False, hint=hint)
+        versions.take_back(job.run.id)
+        return outcome
+
+    def _keep(self, job: Job, instance: Instance, rendered: Any, ended: Ended, vault: Vault) -> None:
+        changed = ended.changed or any(attempt.changed for attempt in instance.attempts[:-1])
+        try:
+            version = Version(run=job.run.id, config=vault.seal_config(rendered), changed=changed)
+            self._versions_of(job).keep(version)
+        except (OSError, DrystoneError) as error:
+            message = f"it was done, but what was done cannot be kept as a version to go back to: {error}"
+            hint = "see that the project's .drystone folder can be written and that the disk has room, then run again"
+            raise PermanentError(FailureClass.CRASHED, message, hint=hint) from error
+
+    def _versions_of(self, job: Job) -> Versions:
+        run = job.run
+        folder = self._layout.versions(run.environment, run.graph.plan.name, job.instance)
+        return Versions(folder=folder, status_of=self._status_of)
 
     def _remedy(self, body: Body, scope: Mapping[str, Any], ctx: AttemptContext) -> None:
         ctx.emit(f"remedy: {body.kind}")
         kind = self._registry.get(body.kind)
-        kind.run(ctx, _config(kind, body, scope))
+        if (pause := kind.run(ctx, _config(kind, body, scope)).pause) is not None:
+            _sit_out(pause, ctx)
 
     def _context(
         self, job: Job, vault: Vault, control: Control, on_progress: Callable[[str, Mapping[str, Any]], None]
@@ -158,6 +218,7 @@ class Performer:
             redactor=vault.redactor,
             runner=self._process,
             on_progress=on_progress,
+            breakers=self._breakers,
         )
 
     def end_orphans(self, run: Run, id_: str, number: int, *, undo: bool) -> int:
@@ -196,6 +257,8 @@ def polled(kind: Kind, config: Config, poll: Poll, scope: Mapping[str, Any], ctx
         reason = "the condition is not true yet"
         try:
             outcome = kind.run(ctx, config)
+            if outcome.pause is not None:
+                return outcome
             result = {"changed": outcome.changed, **outcome.result, **(outcome.outputs if isinstance(outcome.outputs, Mapping) else {})}
             if values.condition(poll.until, {**scope, "result": result}):
                 return outcome
@@ -209,8 +272,16 @@ def polled(kind: Kind, config: Config, poll: Poll, scope: Mapping[str, Any], ctx
     raise AssertionError("count never ends")
 
 
+def _keeps_versions(instance: Instance, kind: Kind) -> bool:
+    """Whether what it applies is kept to be gone back to. A kind that restores by itself keeps that itself."""
+    return instance.undo.mode is UndoMode.RESTORE and not kind.restores
+
+
 def _config(kind: Kind, body: Body, scope: Mapping[str, Any]) -> Config:
-    rendered = values.render(body.config, scope)
+    return _checked(kind, body, values.render(body.config, scope))
+
+
+def _checked(kind: Kind, body: Body, rendered: Any) -> Config:
     try:
         return kind.Config.model_validate({} if rendered is None else rendered)
     except ValidationError as error:
@@ -218,6 +289,13 @@ def _config(kind: Kind, body: Body, scope: Mapping[str, Any]) -> Config:
         problems = [f"{'.'.join(map(str, item['loc'])) or body.kind}: {item['msg']}" for item in error.errors()]
         message = f"{body.kind} cannot use this config: {'; '.join(problems)}"
         raise PermanentError(FailureClass.INVALID, message, changed=False, hint=f"see {body.where}") from None
+
+
+def _sit_out(pause: Pause, ctx: AttemptContext) -> None:
+    """A pause where the run cannot wait: in an undo and in a remedy only time is waited for, and by the attempt itself."""
+    if pause.approval is not None or pause.run is not None:
+        raise PermanentError(FailureClass.INVALID, "an undo or a remedy cannot wait for a person", changed=False)
+    ctx.wait(pause.duration or max(timedelta(), (pause.until or ctx.control.clock.now()) - ctx.control.clock.now()))
 
 
 def _ended_well(outcome: Outcome, kind: Kind, vault: Vault, ctx: AttemptContext) -> Ended:
@@ -229,7 +307,13 @@ def _ended_well(outcome: Outcome, kind: Kind, vault: Vault, ctx: AttemptContext)
     if size > MAX_OUTPUTS_BYTES:
         message = f"outputs of {size:,} bytes are more than the store takes ({MAX_OUTPUTS_BYTES:,})"
         raise PermanentError(FailureClass.INVALID, message, hint="write them to a file and give its path")
-    return Ended(outputs=outputs, result=result, changed=outcome.changed, has_log=ctx.has_log)
+    return Ended(outputs=outputs, result=result, changed=outcome.changed, pause=_redacted(outcome.pause, vault), has_log=ctx.has_log)
+
+
+def _redacted(pause: Pause | None, vault: Vault) -> Pause | None:
+    if pause is None or pause.approval is None:
+        return pause
+    return replace(pause, approval=replace(pause.approval, message=vault.redactor.text(pause.approval.message)))
 
 
 def _as_stored(data: Any) -> tuple[Any, int]:
@@ -281,6 +365,8 @@ def _ended_badly(error: AttemptError, ctx: AttemptContext) -> Ended:
         hint=_cut(ctx.redactor.text(str(error.hint)), MAX_MESSAGE),
         permanent=error.permanent,
     )
+    if isinstance(error, HeldBackError) and not ctx.has_tried:
+        return Ended(failure=failure, changed=error.changed, retry_in=error.retry_in, held=True, has_log=ctx.has_log)
     # The disk may be full, or the log closed: that must not hide the failure.
     with suppress(OSError, ValueError):
         ctx.log(f"{error.failure_class.value}: {message}")

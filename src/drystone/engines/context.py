@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from drystone.core import durations
-from drystone.errors import CancelledError, FailureClass, PermanentError, TemporaryError
+from drystone.engines.breaker import ANSWERED, COUNTED, Breakers
+from drystone.errors import AttemptError, CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
 from drystone.plugin.api import ProcessResult
 from drystone.ports import Clock, Process, ProcessEnd, ProcessSpec, Redactor
 
@@ -103,11 +104,16 @@ class AttemptContext:
     redactor: Redactor
     runner: Process
     on_progress: Callable[[str, Mapping[str, Any]], None]
+    breakers: Breakers
     _emitted: int = 0
     _processes: int = 0
     _has_workspace: bool = False
     has_begun: bool = False
     """Whether the kind was given the word, so that the world may have changed."""
+    has_tried: bool = False
+    """Whether the kind was at an endpoint. Then this is an attempt, even if it is held back at another one."""
+    is_unhindered: bool = False
+    """Polls and remedies keep the plan's own pace: nothing holds them back, and that they fail says nothing new."""
 
     def __post_init__(self) -> None:
         self._log = _Log(lambda: _private(self.folder()) / "log")
@@ -164,6 +170,44 @@ class AttemptContext:
     def redact(self, value: str) -> None:
         """From now on `value` is a secret."""
         self.redactor.add(value)
+
+    @contextmanager
+    def endpoint(self, name: str) -> Iterator[None]:
+        """Asks the circuit breaker before, and tells it afterwards; see `plugin.api.Context.endpoint`."""
+        if not self.is_unhindered:
+            self.breakers.enter(name, self)
+        try:
+            yield
+        except HeldBackError:
+            # The way to another endpoint was barred, before this one was tried.
+            self.breakers.left(name, self)
+            raise
+        except BaseException as error:
+            self.has_tried = True
+            self._tell(name, self._reason(error))
+            raise
+        self.has_tried = True
+        self.breakers.succeeded(name)
+
+    def _reason(self, error: BaseException) -> AttemptError | None:
+        """What broke off the work at an endpoint: a library's own way of being cancelled stands for what made the attempt end."""
+        if isinstance(error, AttemptError):
+            return error
+        try:
+            self.control.check()
+        except AttemptError as reason:
+            return reason
+        return None
+
+    def _tell(self, name: str, error: AttemptError | None) -> None:
+        if error is not None and error.failure_class in ANSWERED:
+            self.breakers.succeeded(name)
+        elif error is not None and error.failure_class in COUNTED and not self.is_unhindered:
+            # Other runs will read it, which know nothing of this one's secrets.
+            reason = self.redactor.text(error.message).partition("\n")[0]
+            self.breakers.failed(name, self, error.failure_class, reason, error.retry_in)
+        else:
+            self.breakers.left(name, self)
 
     def path(self, relative: str) -> Path:
         """A path of the config against the project root; it must exist."""

@@ -8,6 +8,7 @@
     runs/RUN/INSTANCE/[undo-]N/work/                its workspace
     runs/RUN/INSTANCE/[undo-]N/process-K.json       its child processes, while they live
     environments/ENVIRONMENT/PLAN/INSTANCE/         Terraform state and what else outlives a run
+    environments/ENVIRONMENT/PLAN/INSTANCE/@versions/   what `undo: restore` goes back to
 """
 
 from __future__ import annotations
@@ -29,10 +30,6 @@ class Layout:
         """All that one run wrote, but for the store."""
         return self.home / "runs" / run_id
 
-    def cancel_request(self, run_id: str) -> Path:
-        """Exists when another process wants the run to be cancelled; holds JSON: by, reason."""
-        return self.run(run_id) / "cancel"
-
     def artifacts(self, run_id: str) -> Path:
         """The run's artifacts."""
         return self.run(run_id) / "artifacts"
@@ -44,6 +41,10 @@ class Layout:
     def state(self, environment: str | None, plan: str, instance: str) -> Path:
         """What an instance keeps between runs. Without an environment it belongs to the plan alone."""
         return self.plan_state(environment, plan) / folder_of(instance)
+
+    def versions(self, environment: str | None, plan: str, instance: str) -> Path:
+        """The versions of an instance that can be gone back to. No kind is likely to give a folder of its own that name."""
+        return self.state(environment, plan, instance) / "@versions"
 
     def plan_state(self, environment: str | None, plan: str) -> Path:
         """What the instances of a plan keep between runs, a folder each."""

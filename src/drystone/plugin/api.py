@@ -17,19 +17,20 @@ class serves all attempts of an engine, several at once: keep no state in it tha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from drystone.core.plan import UndoWhen
-from drystone.errors import CancelledError, FailureClass, PermanentError, TemporaryError
+from drystone.errors import CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
 
 __all__ = [
-    "CancelledError", "Config", "Context", "FailureClass", "Kind", "Outcome", "PermanentError", "ProcessResult",
-    "ReattachHandle", "TemporaryError", "TerraformProvider", "UndoWhen",
+    "Approval", "CancelledError", "Config", "Context", "FailureClass", "HeldBackError", "Kind", "Outcome", "Pause", "PermanentError",
+    "ProcessResult", "ReattachHandle", "TemporaryError", "TerraformProvider", "UndoWhen",
 ]  # fmt: skip
 
 
@@ -40,6 +41,36 @@ class Config(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Approval:
+    """A question to a person, answered by `drystone approve` or `drystone reject`.
+
+    approvers:     who may answer: USER or USER@HOST; anybody when it is empty.
+    self_approval: whether who started the run may answer too.
+    on_timeout:    approve or reject: what no answer in time means.
+    """
+
+    message: str
+    approvers: Sequence[str] = ()
+    self_approval: bool = False
+    on_timeout: str = "reject"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """What an attempt that has done what it can waits for. Nobody works on it meanwhile, and a restart of drystone does not matter.
+
+    duration, until: when the wait is over at the latest, whichever is given; without either not by itself.
+    approval:        the question; its answer ends the task. Without one the task succeeds when the wait is over.
+    run:             another run that it waits for: the kind is called again when somebody takes up this one.
+    """
+
+    duration: timedelta | None = None
+    until: datetime | None = None
+    approval: Approval | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """What a successful attempt gave.
 
@@ -47,12 +78,14 @@ class Outcome:
     result:    JSON facts about the attempt itself (counts, exit codes): `tasks.NAME.result`.
     changed:   False when nothing in the world is different now: then there is nothing to undo.
     sensitive: names of outputs that must never be shown; they are sealed before they are stored.
+    pause:     set when the task has not ended yet but waits; then the rest does not count.
     """
 
     outputs: Any = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     changed: bool = True
     sensitive: frozenset[str] = frozenset()
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +161,17 @@ class Context(Protocol):
         """From now on `value` is a secret: it is replaced by *** in logs, events and messages of this run."""
         ...
 
+    def endpoint(self, name: str) -> AbstractContextManager[None]:
+        """The circuit breaker of a host or server, put around what may find it down: `with ctx.endpoint("ssh://web-1:22"): ...`.
+
+        Raises HeldBackError on entering when the endpoint failed too often in a row, whichever task it was that failed. Let it pass: the
+        attempt is made again when the endpoint may be tried, and uses up no retry. So enter before anything is changed.
+
+        Leaving with an error of class unreachable, timeout or rate_limited counts as a failure. Leaving without one counts as an answer,
+        as does an error that only somebody who is there can give (refused, conflict, failed). All else says nothing about the endpoint.
+        """
+        ...
+
     def path(self, relative: str) -> Path:
         """A path of the config against the project root. Raises PermanentError(invalid) when it does not exist."""
         ...
@@ -170,6 +214,11 @@ class Kind:
     """An attempt of unknown end (its process died) may simply be made again. If not, it goes to a person."""
     inline: ClassVar[bool] = False
     """It never blocks: it may run in the engine's own loop instead of a thread."""
+    restores: ClassVar[bool] = False
+    """Its own `undo` puts an update back to what was there before the run, and takes away only what the run made. If not, `undo: restore`
+    is done by `run` with the config of the last good run."""
+    pauses: ClassVar[bool] = False
+    """Its outcome may be a pause."""
     outputs: ClassVar[tuple[str, ...] | None] = None
     """Names of its outputs when they are always the same: references are then checked before anything runs."""
 

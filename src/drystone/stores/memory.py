@@ -131,12 +131,15 @@ class MemoryJournal:
         with self._guard:
             return self._shown(self._kept(run))
 
-    def summaries(self, *, plan: str | None = None, environment: str | None = None, limit: int = 50) -> Sequence[RunSummary]:
-        """Newest first."""
+    def summaries(
+        self, *, plan: str | None = None, environment: str | None = None, limit: int | None = 50, attention: bool = False
+    ) -> Sequence[RunSummary]:
+        """Newest first; `attention`: only runs that a person must decide about."""
         fitting = [
             kept
             for kept in self._newest_first()
             if plan in (None, kept.record.plan) and environment in (None, kept.record.environment)
+            and kept.summary.attention >= attention
         ]
         return [self._shown(kept) for kept in fitting[:limit]]
 

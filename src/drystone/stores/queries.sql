@@ -69,6 +69,7 @@ SELECT runs.id, runs.plan, runs.environment, runs.created_at, status, started_at
 FROM runs JOIN run_states ON run_states.run = runs.id
 WHERE (CAST(:plan AS TEXT) IS NULL OR runs.plan = :plan)
   AND (CAST(:environment AS TEXT) IS NULL OR runs.environment = :environment)
+  AND attention >= :attention
 ORDER BY runs.created_at DESC, runs.id DESC LIMIT :count;
 
 -- name: lease

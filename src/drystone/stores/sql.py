@@ -27,6 +27,9 @@ EVENTS_AT_ONCE = 2000
 BUSY = timedelta(seconds=30)
 """How long a write waits for another process. 30 s outlasts a slow laptop disk; the drivers' default of 5 s does not."""
 
+ALL = 1 << 62
+"""More rows than any store has: SQLite and PostgreSQL say "no limit" in different words."""
+
 
 class SqlJournal:
     """The store behind a URL (`databases.open_database` tells its forms); it is made, and brought up to date, when it must be.
@@ -201,9 +204,12 @@ class SqlJournal:
             raise answers.no_run(run)
         return rows.to_summary(row, self._is_alive)
 
-    def summaries(self, *, plan: str | None = None, environment: str | None = None, limit: int = 50) -> Sequence[RunSummary]:
-        """Newest first."""
-        found = self._all("summaries", plan=plan, environment=environment, count=limit)
+    def summaries(
+        self, *, plan: str | None = None, environment: str | None = None, limit: int | None = 50, attention: bool = False
+    ) -> Sequence[RunSummary]:
+        """Newest first; `attention`: only runs that a person must decide about."""
+        count = ALL if limit is None else limit
+        found = self._all("summaries", plan=plan, environment=environment, count=count, attention=int(attention))
         return [rows.to_summary(row, self._is_alive) for row in found]
 
     def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:

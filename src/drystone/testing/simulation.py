@@ -21,6 +21,7 @@ from drystone.core.graph import Graph
 from drystone.core.run import (
     Failure,
     Run,
+    answer,
     decide,
     evolve,
     failed,
@@ -30,11 +31,14 @@ from drystone.core.run import (
     new_run,
     request_cancel,
     request_resume,
+    request_retry,
+    request_skip,
     request_undo,
     succeeded,
     take,
     undo_failed,
 )
+from drystone.core.run import waits as pauses
 from drystone.core.states import TaskStatus
 from drystone.errors import FailureClass
 
@@ -51,6 +55,8 @@ class Ending:
     failure: Failure | None = None
     held_for: timedelta | None = None
     after: timedelta = timedelta(seconds=1)
+    waits_for: timedelta | None = None
+    approval: Mapping[str, Any] | None = None
 
 
 def ok(outputs: Any = None, *, changed: bool = True, after: timedelta = timedelta(seconds=1), **result: Any) -> Ending:
@@ -78,6 +84,23 @@ def held_back(wait: timedelta = timedelta(seconds=30)) -> Ending:
     return Ending(failure=failure, changed=False, held_for=wait, after=timedelta())
 
 
+def waits(duration: timedelta) -> Ending:
+    """An attempt that gives way until some time has passed, as the kind `wait` does."""
+    return Ending(changed=False, waits_for=duration, after=timedelta())
+
+
+def asks(
+    *approvers: str,
+    timeout: timedelta = timedelta(days=7),
+    on_timeout: str = "reject",
+    self_approval: bool = False,
+    message: str = "go on?",
+) -> Ending:
+    """An attempt that asks a person, as the kind `approval` does."""
+    question = {"message": message, "approvers": list(approvers), "self_approval": self_approval, "on_timeout": on_timeout}
+    return Ending(changed=False, waits_for=timeout, approval=question, after=timedelta())
+
+
 Script = Mapping[str, Ending | Sequence[Ending]] | Callable[[str, int], Ending]
 """Instance id (`undo:ID` for its undo) -> the end of each attempt, the last one repeated; or a function of id and attempt."""
 
@@ -95,7 +118,9 @@ class Simulation:
         max_parallel: int = 16,
         jitter: float = 0.0,
         expected: Mapping[str, Expected] | None = None,
+        slots: Mapping[str, int] | None = None,
     ) -> None:
+        """`slots`: pool -> its size; a pool that is not named has room for all."""
         self.now = START
         self.history: list[Event] = []
         self.started: list[str] = []
@@ -103,6 +128,7 @@ class Simulation:
         self._script: Script = {} if script is None else script
         self._jitter = jitter
         self._max_parallel = max_parallel
+        self._slots = dict.fromkeys(graph.pools, max_parallel) | dict(slots or {})
         self._ends: list[tuple[datetime, int, Start | StartUndo]] = []
         self._blank = new_run(
             id="01SIMULATED", graph=graph, inputs=inputs or {}, environment=environment, created_at=START
@@ -144,10 +170,26 @@ class Simulation:
         self._add(request_undo(self.run, self.now, by="test"))
         self._decide()
 
-    def resume(self, script: Script | None = None) -> None:
+    def resume(self, script: Script | None = None, *, start: str | None = None, only_failed: bool = False) -> None:
         """As `drystone resume` does, from now on with another script when one is given."""
         self._script = self._script if script is None else script
-        self._add(request_resume(self.run, self.now, by="test"))
+        self._add(request_resume(self.run, self.now, by="test", start=start, only_failed=only_failed))
+        self._decide()
+
+    def answer(self, id_: str, given: str, *, by: str = "somebody", comment: str = "") -> None:
+        """As `drystone approve` and `drystone reject` do: `given` is approve or reject."""
+        self._add(answer(self.run, id_, self.now, given=given, by=by, comment=comment))
+        self._decide()
+
+    def retry(self, task: str | None = None, script: Script | None = None) -> None:
+        """As `drystone attention retry` does, from now on with another script when one is given."""
+        self._script = self._script if script is None else script
+        self._add(request_retry(self.run, self.now, by="test", task=task))
+        self._decide()
+
+    def skip(self, task: str, reason: str = "seen to") -> None:
+        """As `drystone attention skip` does."""
+        self._add(request_skip(self.run, self.now, by="test", task=task, reason=reason))
         self._decide()
 
     def writes_after(self, event: int) -> int:
@@ -200,7 +242,7 @@ class Simulation:
 
     def _decide(self) -> None:
         self._wake: datetime | None = None
-        while commands := decide(self.run, self.now):
+        while commands := decide(self.run, self.now, self._slots):
             self._add([command.event for command in commands if isinstance(command, Record | Start | StartUndo)])
             for command in commands:
                 self._perform(command)
@@ -239,6 +281,8 @@ class Simulation:
             else:
                 wait, failure = ending.held_for, ending.failure
                 self._add(undo_failed(self.run, id_, self.now, failure, jitter=self._jitter, held=wait is not None, retry_in=wait))
+        elif ending.waits_for is not None:
+            self._add(pauses(self.run, id_, self.now, until=self.now + ending.waits_for, approval=ending.approval))
         elif ending.failure is None:
             facts = {"outputs": ending.outputs, "result": ending.result, "changed": ending.changed}
             self._add(succeeded(self.run, id_, self.now, **facts))

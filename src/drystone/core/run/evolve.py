@@ -137,7 +137,7 @@ class Draft:
             back=back.index_of(self, self.run.back),
             **self.fields,
         )
-        waits = RunStatus.WAITING if after.closing is None and after.only_waits else RunStatus.RUNNING
+        waits = RunStatus.WAITING if after.closing is None and after.only_waits() else RunStatus.RUNNING
         return after if after.status not in (RunStatus.RUNNING, RunStatus.WAITING) or after.status is waits else replace(after, status=waits)
 
 

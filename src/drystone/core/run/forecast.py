@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drystone.core.expected import Expected, Outlook, in_turn, longest_paths, milliseconds
+from drystone.core.expected import Expected, Outlook, in_turn, longest_paths, milliseconds, parts
 from drystone.core.graph import Graph
 from drystone.core.run.state import AttemptStatus, Instance, Run, Waiting
 from drystone.core.states import RunStatus, TaskStatus
@@ -111,10 +111,10 @@ def _forecast(graph: Graph, outlook: Outlook, left: Mapping[str, Sequence[Left]]
 
 def _until_end(graph: Graph, left: Mapping[str, Sequence[int]], max_parallel: int) -> int:
     """Milliseconds: all else first, then what stands under `finally`."""
-    paths = longest_paths(graph, lambda name: in_turn(left[name], graph.nodes[name].task) if name in left else 0)
-    total = 0
-    for closing in (False, True):
-        names = [name for name in left if graph.nodes[name].task.closing is closing]
-        work = sum(sum(left[name]) for name in names)
-        total += max(max((paths[name] for name in names), default=0), -(-work // max_parallel))
-    return total
+    return sum(_of_part(graph, {name: left[name] for name in part if name in left}, max_parallel) for part in parts(graph))
+
+
+def _of_part(graph: Graph, left: Mapping[str, Sequence[int]], max_parallel: int) -> int:
+    paths = longest_paths(graph, {name: in_turn(each, graph.nodes[name].task) for name, each in left.items()})
+    work = sum(sum(each) for each in left.values())
+    return max(max(paths.values(), default=0), -(-work // max_parallel))

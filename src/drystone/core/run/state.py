@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -282,13 +282,15 @@ class Run:
         """True when nothing new starts on the way forward."""
         return self.cancel_requested or (bool(self.fatal) and self.graph.plan.on_failure is not OnFailure.CONTINUE)
 
-    @property
-    def only_waits(self) -> bool:
-        """True when nothing can happen on the way forward but that a moment or a person's answer comes."""
+    def only_waits(self, resting: Collection[str] = ()) -> bool:
+        """True when nothing can happen on the way forward but that a moment or a person's answer comes.
+
+        resting: ids of attempts in flight that only wait themselves.
+        """
         index = self.forward
-        if not index.waiting or self.running or index.reached or index.ready or index.retrying or self.is_stopping:
+        if not (index.waiting or resting) or index.reached or index.ready or index.retrying or self.is_stopping:
             return False
-        return not any(index.pooled.values())
+        return not any(index.pooled.values()) and all(id_ in resting for id_ in self.running)
 
     @property
     def error(self) -> dict[str, Any] | None:

@@ -7,11 +7,11 @@ never block run in the loop itself.
 
 from __future__ import annotations
 
-import json
+import itertools
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -19,22 +19,25 @@ from pathlib import Path
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
 from drystone.core.expected import Expected
-from drystone.core.plan import UndoMode
+from drystone.core.plan import OnConflict, UndoMode
 from drystone.core.run import (
     AttemptStatus,
+    Cause,
     Instance,
     Run,
+    answer,
     decide,
     evolve,
     failed,
     finished_undo,
     request_cancel,
-    request_resume,
-    request_undo,
+    slots_wanted,
     succeeded,
     take,
     undo_failed,
+    waits,
 )
+from drystone.core.states import RunStatus
 from drystone.engines.attempt import Ended, Job, Performer
 from drystone.engines.context import Control
 from drystone.engines.embedded.pool import Pool
@@ -43,12 +46,16 @@ from drystone.engines.embedded.recovery import end_lost_attempts
 from drystone.engines.embedded.timers import SteadyTime
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
-from drystone.errors import LockedError, RefusedError, StoreError
-from drystone.ports import Batch, Clock, Ids, Journal, Lease, LockInfo, RunRecord
+from drystone.errors import LockedError, NotFoundError, RefusedError, StoreError
+from drystone.plugin.api import Pause
+from drystone.ports import Batch, Clock, Ids, Journal, Lease, LockInfo, Place, Request, RunRecord, owner_text
 from drystone.settings import EngineSettings
 
 Observer = Callable[[Run, Sequence[Event]], None]
 """Told of every batch of durable events, with the run as it is after them; called in the loop, so it must be quick."""
+
+Stays = Callable[[bool], bool]
+"""Told each turn whether all runs in hand only wait for a person; answers whether to stay and wait for one."""
 
 POLL = timedelta(milliseconds=200)
 """How often a cancel request of another process is looked for while nothing else happens."""
@@ -87,7 +94,12 @@ def _stands_alone(fact: _Fact) -> bool:
 
 @dataclass
 class _Driven:
-    """A run in this engine's hands."""
+    """A run in this engine's hands.
+
+    answered: ids of requests that the pending events answer.
+    key:      of the line that it stands in.     behind: the runs before it there; None once it is its turn.
+    slots:    pool -> attempts that may be in flight in it.    told: pool -> (held, wanted) as the store was told last.
+    """
 
     run: Run
     lease: Lease
@@ -96,6 +108,11 @@ class _Driven:
     pending: list[Event] = field(default_factory=list)
     controls: dict[str, Control] = field(default_factory=dict)
     wake_at: datetime | None = None
+    answered: list[str] = field(default_factory=list)
+    key: str | None = None
+    behind: list[str] | None = None
+    slots: dict[str, int] = field(default_factory=dict)
+    told: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, events: Sequence[Event]) -> None:
         """Numbers the events, folds them in, and keeps them for the next write."""
@@ -118,8 +135,10 @@ class EmbeddedEngine:
         ids: Ids,
         settings: EngineSettings,
         owner: str,
+        pools: Mapping[str, int] | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
+        """`pools`: the project's, with their sizes."""
         self._journal = journal
         self._performer = performer
         self._layout = layout
@@ -128,6 +147,7 @@ class EmbeddedEngine:
         self._ids = ids
         self._settings = settings
         self._owner = owner
+        self._pools = pools or {}
         self.observers = list(observers)
         self._inbox: queue.SimpleQueue[_Fact] = queue.SimpleQueue()
         self._pool = Pool()
@@ -135,6 +155,8 @@ class EmbeddedEngine:
         self._ended: dict[str, Run] = {}
         self._renew_at = 0.0
         self._look_at = 0.0
+        self._ask_at = 0.0
+        self._has_looked = False
 
     # ---- taking runs ------------------------------------------------------------------------------------------------
 
@@ -145,37 +167,101 @@ class EmbeddedEngine:
         """
         now = self._clock.now()
         self._free_stale_lock(run)
-        lock = self._lock_of(run, now, "run") if run.environment is not None else None
+        if record.concurrency is not None:
+            self._stand_in_line(record, run, vault, now, expected or {})
+            return
+        lock = self._lock_of(run, now, "run") if run.environment is not None and not self._is_lent(record, run) else None
         self._journal.create(record, summary_of(run, record.plan), lock)
-        self._take(run, vault, Path(record.root), [_created(record, expected or {})])
+        driven = self._claimed(record, run, vault, now)
+        driven.add([_created(record, expected or {})])
+        driven.add(self._taken(driven.run, driven.lease, now))
 
-    def resume(self, record: RunRecord, run: Run, vault: Vault, *, by: str) -> None:
-        """Takes a run that was begun: after a crash it goes on, a stopped one starts its failed tasks afresh."""
-        self._again(record, run, vault, lambda run, now: request_resume(run, now, by=by))
-
-    def undo(self, record: RunRecord, run: Run, vault: Vault, *, by: str) -> None:
-        """Takes an ended run back."""
-        self._again(record, run, vault, lambda run, now: request_undo(run, now, by=by))
-
-    def _again(
-        self, record: RunRecord, run: Run, vault: Vault, request: Callable[[Run, datetime], list[Event]]
+    def _stand_in_line(
+        self, record: RunRecord, run: Run, vault: Vault, now: datetime, expected: Mapping[str, Expected]
     ) -> None:
+        """Begins once the runs before it with the same concurrency key have ended; at once when there is none."""
+        assert record.concurrency is not None and run.graph.plan.concurrency is not None
+        policy = run.graph.plan.concurrency.on_conflict
+        before = self._journal.line(record.concurrency)
+        if before and policy is OnConflict.REJECT:
+            raise _has_the_key(record.concurrency, before[0])
+        if policy is OnConflict.CANCEL_RUNNING:
+            for place in before:
+                self._ask_to_cancel(place.run, record, now)
+        self._journal.create(record, summary_of(run, record.plan))
+        driven = self._claimed(record, run, vault, now)
+        driven.add([_created(record, expected)])
+        driven.key, driven.behind = record.concurrency, []
+        self._move_up(driven, now)
+
+    def _ask_to_cancel(self, run: str, record: RunRecord, now: datetime) -> None:
+        reason = f"run {record.id} takes its place"
+        by = record.created_by
+        self._journal.ask(Request(id=self._ids.run_id(), run=run, type="cancel", by=by, at=now, data={"reason": reason}))
+
+    def _move_up(self, driven: _Driven, now: datetime) -> None:
+        """Looks whether its turn has come: the line before it is empty, and its environment is free."""
+        run, key = driven.run, driven.key
+        assert key is not None and run.graph.plan.concurrency is not None
+        line = self._journal.line(key)
+        behind = [place.run for place in itertools.takewhile(lambda place: place.run != run.id, line)]
+        if not behind and run.environment is not None:
+            self._free_stale_lock(run)
+            try:
+                self._journal.lock(self._lock_of(run, now, "run"))
+            except LockedError:
+                behind = [lock.run for lock in self._journal.locks() if lock.environment == run.environment]
+        if not behind:
+            driven.behind = None
+            driven.add(self._taken(run, driven.lease, now))
+        elif now >= run.created_at + run.graph.plan.concurrency.timeout:
+            data = {"by": "drystone", "reason": f"run {behind[0]} did not end in time", "cause": Cause.TIMEOUT.value}
+            driven.add([Event(type=EventType.RUN_CANCEL_REQUESTED, at=now, run=run.id, data=data)])
+        elif behind != driven.behind:
+            driven.behind = behind
+            driven.add([Event(type=EventType.RUN_QUEUED, at=now, run=run.id, data={"key": key, "behind": behind})])
+
+    def _is_lent(self, record: RunRecord, run: Run) -> bool:
+        """Whether the environment is held by a run of which this one is a part."""
+        held = next((lock for lock in self._journal.locks() if lock.environment == run.environment), None)
+        parent = record.parent
+        while held is not None and parent is not None:
+            if held.run == parent:
+                return True
+            parent = self._journal.record(parent).parent
+        return False
+
+    def _claimed(self, record: RunRecord, run: Run, vault: Vault, now: datetime) -> _Driven:
+        lease = self._journal.claim(run.id, self._owner, self._settings.lease, now)
+        driven = self._driven[run.id] = _Driven(run=run, lease=lease, vault=vault, project=Path(record.root))
+        return driven
+
+    def take_up(self, record: RunRecord, run: Run, vault: Vault, request: Callable[[Run, datetime], list[Event]]) -> None:
+        """Takes a run that was begun, and makes of it what is requested: to go on with it, or to take it back.
+
+        request: run, now -> events; a RefusedError of it leaves everything as it is. Raises LockedError while another process has the
+        run, its environment or its concurrency key.
+        """
         now = self._clock.now()
         request(run, now)  # refused before anything is taken
         lease = self._journal.claim(run.id, self._owner, self._settings.lease, now)
         try:
-            self._free_stale_lock(run)
-            if run.environment is not None:
-                self._journal.lock(self._lock_of(run, now, "resume"))
             # Another process may have written between our reading and our claim.
             run = evolve(run, *self._journal.events(run.id, after=run.seq))
             driven = _Driven(run=run, lease=lease, vault=vault, project=Path(record.root))
             was_final = run.status.is_final
             if was_final:
                 # A wish that came too late to end the run before must not end what is asked for now.
-                self._layout.cancel_request(run.id).unlink(missing_ok=True)
+                self._journal.withdraw(run.id)
             if run.seq == 0:
                 driven.add([_created(record, {})])
+            if driven.run.status is RunStatus.QUEUED and record.concurrency is not None:
+                driven.key, driven.behind = record.concurrency, []
+                self._journal.join(record.concurrency, run.id, now)
+                self._move_up(driven, now)
+                self._driven[run.id] = driven
+                return
+            self._take_its_places(record, run, now)
             asked = request(run, now)
             driven.add(self._taken(run, lease, now))
             if not was_final:
@@ -183,19 +269,29 @@ class EmbeddedEngine:
                 driven.add(lost)
             driven.add(asked)
         except Exception:
-            if run.status.is_final and run.environment is not None:
-                self._journal.unlock(run.environment, run.id)
+            if run.status.is_final:
+                self._give_places_back(run)
             self._journal.release(lease)
             raise
         self._driven[run.id] = driven
 
-    def _take(self, run: Run, vault: Vault, project: Path, events: list[Event]) -> None:
-        now = self._clock.now()
-        lease = self._journal.claim(run.id, self._owner, self._settings.lease, now)
-        driven = _Driven(run=run, lease=lease, vault=vault, project=project)
-        driven.add(events)
-        driven.add(self._taken(driven.run, lease, now))
-        self._driven[run.id] = driven
+    def _take_its_places(self, record: RunRecord, run: Run, now: datetime) -> None:
+        """The environment and the concurrency key, which it had until it ended. Raises LockedError when another run has them."""
+        if record.concurrency is not None:
+            # The run itself stands in the line only while it has not ended.
+            before = [place for place in self._journal.line(record.concurrency) if place.run != run.id]
+            if before and run.status.is_final:
+                raise _has_the_key(record.concurrency, before[0])
+            self._journal.join(record.concurrency, run.id, now)
+        self._free_stale_lock(run)
+        if run.environment is not None and not self._is_lent(record, run):
+            self._journal.lock(self._lock_of(run, now, "resume"))
+
+    def _give_places_back(self, run: Run) -> None:
+        if run.environment is not None:
+            self._journal.unlock(run.environment, run.id)
+        if run.graph.plan.concurrency is not None:
+            self._journal.leave(run.id)
 
     def _taken(self, run: Run, lease: Lease, now: datetime) -> list[Event]:
         settings = self._settings
@@ -233,11 +329,14 @@ class EmbeddedEngine:
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
 
-    def drive(self) -> dict[str, Run]:
-        """Drives every run it has taken to its end. Raises StoreError when events cannot be written: attempts are ended first."""
+    def drive(self, stays: Stays | None = None) -> dict[str, Run]:
+        """Drives every run it has taken to its end, or leaves it where only a person can move it on (`Stays`).
+
+        Raises StoreError when events cannot be written: attempts are ended first.
+        """
         try:
             while self._driven:
-                self._turn()
+                self._turn(stays or _always)
                 if self._driven:
                     self._wait()
         except (StoreError, LockedError):
@@ -245,22 +344,64 @@ class EmbeddedEngine:
             raise
         return dict(self._ended)
 
-    def _turn(self) -> None:
+    def _turn(self, stays: Stays) -> None:
         now = self._time.now()
+        self._ask_for_room(now)
         effects = [(driven, command) for driven in self._driven.values() for command in _decided(driven, now)]
         self._commit()
         for driven, command in effects:
             self._perform(driven, command)
         for driven in [d for d in self._driven.values() if d.run.status.is_final and not d.run.running]:
             self._let_go(driven)
+        if self._has_looked:
+            self._leave(now, stays)
+
+    def _ask_for_room(self, now: datetime) -> None:
+        """Moves runs up in their lines, and asks for slots in the pools; what others hold is looked at again after a while."""
+        is_due = self._clock.monotonic() >= self._ask_at
+        if is_due:
+            self._ask_at = self._clock.monotonic() + POLL.total_seconds()
+        for driven in self._driven.values():
+            if is_due and driven.behind is not None and not driven.run.cancel_requested:
+                self._move_up(driven, now)
+            for pool, wanted in slots_wanted(driven.run, now).items() if driven.run.graph.pools else ():
+                held = driven.run.used.get(pool, 0)
+                if (held, wanted) != driven.told.get(pool, (0, 0)) or (wanted and is_due):
+                    size = self._pools.get(pool, 1)
+                    granted = self._journal.slots(driven.lease, pool, size=size, held=held, wanted=min(wanted, size), now=now)
+                    driven.slots[pool], driven.told[pool] = held + granted, (held + granted, wanted - granted)
+
+    def _leave(self, now: datetime, stays: Stays) -> None:
+        """Leaves the runs that only a person can move on, if that is what was asked for; they keep what they hold."""
+        idle = {id_: _resting(driven) for id_, driven in self._driven.items() if self._idles(driven, now)}
+        idles = bool(idle) and len(idle) == len(self._driven)
+        if stays(idles) or not idles:
+            return
+        for run_id, resting in idle.items():
+            driven = self._driven[run_id]
+            for control in resting.values():
+                control.give_way()
+            if not resting:
+                self._ended[run_id] = driven.run
+                del self._driven[run_id]
+                self._journal.release(driven.lease)
+
+    def _idles(self, driven: _Driven, now: datetime) -> bool:
+        run = driven.run
+        if run.status not in (RunStatus.RUNNING, RunStatus.WAITING) or driven.pending or not run.only_waits(_resting(driven)):
+            return False
+        # A moment comes by itself; for an answer that must come soon it is worth to stay too.
+        moments = [(until, run.instances[id_].waiting) for id_, until in run.forward.waiting.items() if until is not None]
+        soon = now + self._settings.patience
+        return all(until > soon and waiting is not None and waiting.approval is not None for until, waiting in moments)
 
     def _commit(self) -> None:
-        written = [driven for driven in self._driven.values() if driven.pending]
+        written = [driven for driven in self._driven.values() if driven.pending or driven.answered]
         if not written:
             return
         self._journal.append([_batch(driven) for driven in written])
         for driven in written:
-            events, driven.pending = driven.pending, []
+            events, driven.pending, driven.answered = driven.pending, [], []
             for observer in self.observers:
                 observer(driven.run, events)
 
@@ -307,10 +448,10 @@ class EmbeddedEngine:
         del self._driven[run.id]
         if run.environment is not None:
             self._layout.prune(run.environment, run.graph.plan.name)
-            self._journal.unlock(run.environment, run.id)
-        # Before others may take it: a wish that comes later is meant for them.
-        with suppress(OSError):
-            self._layout.cancel_request(run.id).unlink()
+        self._give_places_back(run)
+        if self._journal.requests([run.id]):
+            # Before others may take it: a wish that comes later is meant for them.
+            self._journal.withdraw(run.id)
         self._journal.release(driven.lease)
 
     # ---- facts ------------------------------------------------------------------------------------------------------
@@ -366,6 +507,8 @@ class EmbeddedEngine:
         run, id_, ended = driven.run, fact.instance, fact.ended
         attempts = run.instances[id_].undo.attempts if fact.undo else run.instances[id_].attempts
         log = attempts[-1].log if ended.has_log else ""
+        if ended.pause is not None and not fact.undo:
+            return _waits(run, id_, now, ended.pause)
         if ended.failure is None:
             if fact.undo:
                 return finished_undo(run, id_, now, result=ended.result, changed=ended.changed, log=log)
@@ -374,7 +517,7 @@ class EmbeddedEngine:
             )
         jitter = self._ids.jitter()
         if fact.undo:
-            return undo_failed(run, id_, now, ended.failure, jitter=jitter, retry_in=ended.retry_in, log=log)
+            return undo_failed(run, id_, now, ended.failure, jitter=jitter, retry_in=ended.retry_in, log=log, held=ended.held)
         return failed(
             run,
             id_,
@@ -385,20 +528,20 @@ class EmbeddedEngine:
             result=ended.result,
             retry_in=ended.retry_in,
             log=log,
+            held=ended.held,
         )
 
     def _look_for_requests(self) -> None:
         if self._clock.monotonic() < self._look_at:
             return
         self._look_at = self._clock.monotonic() + POLL.total_seconds()
-        for run_id in list(self._driven):
-            path = self._layout.cancel_request(run_id)
-            try:
-                asked = json.loads(path.read_text(encoding="utf-8"))
-                self._absorb([_CancelAsked(run_id, str(asked.get("by", "")), str(asked.get("reason", "")))])
-                path.unlink(missing_ok=True)
-            except (OSError, ValueError, AttributeError):
-                continue
+        self._has_looked = True
+        for request in self._journal.requests(list(self._driven)) if self._driven else ():
+            driven = self._driven[request.run]
+            # What does not fit the run any more was too late; it is answered by what happened.
+            with suppress(RefusedError, NotFoundError):
+                driven.add(_requested(driven.run, request, self._time.now()))
+            driven.answered.append(request.id)
 
     def _renew(self) -> None:
         if self._clock.monotonic() < self._renew_at:
@@ -431,11 +574,42 @@ class EmbeddedEngine:
         self._performer.close()
 
 
+def _always(idles: bool) -> bool:
+    return True
+
+
+def _requested(run: Run, request: Request, now: datetime) -> list[Event]:
+    """What a person asked from another process -> events. Raises RefusedError, NotFoundError."""
+    data = request.data
+    if request.type == "cancel":
+        return request_cancel(run, now, by=request.by, reason=str(data.get("reason", "")))
+    return answer(run, str(data["task"]), now, given=request.type, by=request.by, comment=str(data.get("comment", "")))
+
+
+def _resting(driven: _Driven) -> dict[str, Control]:
+    return {id_: control for id_, control in driven.controls.items() if control.is_resting}
+
+
+def _waits(run: Run, id_: str, now: datetime, pause: Pause) -> list[Event]:
+    until = pause.until or (now + pause.duration if pause.duration is not None else None)
+    approval = None if pause.approval is None else {**asdict(pause.approval), "approvers": list(pause.approval.approvers)}
+    return waits(run, id_, now, until=until, approval=approval, other=pause.run)
+
+
+def _has_the_key(key: str, place: Place) -> LockedError:
+    who = f"{owner_text(place.owner)} drives it" if place.owner is not None else "no process drives it"
+    return LockedError(
+        f'run {place.run} has the concurrency key "{key}" and is "{place.status}"; {who}',
+        owner=place.owner or "",
+        hint=f"wait until it has ended, or end it: drystone cancel {place.run}",
+    )
+
+
 def _decided(driven: _Driven, now: datetime) -> list[Command]:
     """Decides until nothing new follows; the events are kept for the next write, what has an effect is given back."""
     effects: list[Command] = []
     driven.wake_at = None
-    while commands := decide(driven.run, now):
+    while commands := decide(driven.run, now, driven.slots):
         driven.add([command.event for command in commands if isinstance(command, Record | Start | StartUndo)])
         effects += [command for command in commands if isinstance(command, Start | StartUndo | Cancel)]
         if all(isinstance(command, Cancel | Wake) for command in commands):
@@ -465,7 +639,7 @@ def _follows(end: AttemptStatus, instance: Instance, *, undo: bool) -> bool:
 
 def _undoes_a_lost_one(instance: Instance) -> bool:
     """Whether the kind itself now takes back what nobody saw the end of: then it must look at the world first."""
-    if instance.undo.mode is not UndoMode.AUTO or not instance.attempts:
+    if instance.undo.mode not in (UndoMode.AUTO, UndoMode.RESTORE) or not instance.attempts:
         return False
     return len(instance.undo.attempts) == 1 and instance.attempts[-1].status is AttemptStatus.LOST
 
@@ -475,4 +649,4 @@ def _batch(driven: _Driven) -> Batch:
     touched = {event.task for event in events if event.task is not None and event.type is not EventType.TASK_PROGRESS}
     rows = [row_of(run, run.instances[id_]) for id_ in sorted(touched) if id_ in run.instances]
     summary = summary_of(run, run.graph.plan.name, driven.lease.owner)
-    return Batch(run=run.id, epoch=driven.lease.epoch, events=events, summary=summary, tasks=rows)
+    return Batch(run=run.id, epoch=driven.lease.epoch, events=events, summary=summary, tasks=rows, answered=tuple(driven.answered))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drystone.core.run import Instance, Run
+from drystone.core.run import Instance, Run, attention
 from drystone.core.states import RunStatus
 from drystone.ports import RunSummary, TaskRow
 
@@ -23,6 +23,7 @@ def summary_of(run: Run, plan: str, owner: str | None = None) -> RunSummary:
         tasks_total=total,
         error=None if error is None else f"{error['task'] or 'run'}: {error['message']}",
         owner=None if run.status.is_final else owner,
+        attention=len(attention(run)) if run.status.is_final else 0,
     )
 
 
