@@ -11,13 +11,14 @@ from drystone.cli.frame import Scene, draw
 from drystone.core.expected import Expected
 from drystone.core.plan import Fanout, Undo, UndoMode
 from drystone.core.retry import RetryPolicy
-from drystone.core.run import Run
+from drystone.core.run import Run, remaining
 from drystone.testing.graphs import graph_of, task
 from drystone.testing.simulation import Simulation, fail, ok
 
 
 def scene(simulation: Simulation, **fields: object) -> Scene:
-    return Scene(run=simulation.run, now=simulation.now, **fields)  # type: ignore[arg-type]
+    forecast = remaining(simulation.run, simulation.now)
+    return Scene(run=simulation.run, now=simulation.now, forecast=forecast, **fields)  # type: ignore[arg-type]
 
 
 def picture(simulation: Simulation, *, width: int = 80, height: int | None = 24, **fields: object) -> list[str]:
@@ -42,8 +43,10 @@ def test_a_run_with_a_history_tells_how_long_it_has_still_to_go_and_a_failed_one
     expected = {"a": Expected(100, 130, 12), "b": Expected(5, 5, 12)}
     simulation = Simulation(graph_of({"a": [], "b": ["a"]}), script={"b": fail()}, expected=expected)
     assert picture(simulation)[1] == "eta 1m45s–2m15s"
+    before = remaining(simulation.run, simulation.now)
     simulation.until("undo:a")
-    assert not any("eta" in line for line in picture(simulation))
+    late = draw(Scene(run=simulation.run, now=simulation.now, forecast=before), width=80, height=24)
+    assert not any("eta" in line.plain for line in late), "what was reckoned before it failed does not count any more"
 
 
 def test_a_task_in_flight_shows_its_last_progress() -> None:

@@ -6,7 +6,7 @@ A run writes it down when it is created, so that what follows from it (the order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from drystone.core.graph import Graph
@@ -81,11 +81,19 @@ class Outlook:
     def urgency(self) -> dict[str, int]:
         """Milliseconds of the longest path from each task to an end, the task itself included."""
 
-        def length(name: str) -> int:
-            task = self._graph.nodes[name].task
-            return in_turn([milliseconds(self.instance(name).p50)] * self.size(task), task)
+        return {name: path for part in parts(self._graph) for name, path in longest_paths(self._graph, self._lengths(part)).items()}
 
-        return longest_paths(self._graph, length)
+    def _lengths(self, names: Sequence[str]) -> dict[str, int]:
+        tasks = [self._graph.nodes[name].task for name in names]
+        return {task.name: in_turn([milliseconds(self.instance(task.name).p50)] * self.size(task), task) for task in tasks}
+
+
+def parts(graph: Graph) -> tuple[list[str], list[str]]:
+    """Task names in the order of the graph: those that come first, and those under `finally`, whose paths are their own."""
+    found: tuple[list[str], list[str]] = ([], [])
+    for name, node in graph.nodes.items():
+        found[node.task.closing].append(name)
+    return found
 
 
 def in_turn(parts: Sequence[int], task: Task) -> int:
@@ -96,12 +104,16 @@ def in_turn(parts: Sequence[int], task: Task) -> int:
     return max(max(parts), -(-sum(parts) // limit)) if limit else max(parts)
 
 
-def longest_paths(graph: Graph, length: Callable[[str], int]) -> dict[str, int]:
-    """The longest path from each task to an end, in the unit of `length`. What stands under `finally` has paths of its own."""
+def longest_paths(graph: Graph, lengths: Mapping[str, int]) -> dict[str, int]:
+    """Task -> the longest path from it to an end, by way of tasks that have a length; those must stand in the order of the graph."""
     paths: dict[str, int] = {}
-    for name, node in reversed(tuple(graph.nodes.items())):
-        behind = (paths[other] for other in node.dependants if graph.nodes[other].task.closing is node.task.closing)
-        paths[name] = length(name) + max(behind, default=0)
+    for name in reversed(tuple(lengths)):
+        # Spelt out, because a picture of a run of ten thousand tasks asks for it twice a second.
+        longest = 0
+        for other in graph.nodes[name].dependants:
+            if (path := paths.get(other, 0)) > longest:
+                longest = path
+        paths[name] = lengths[name] + longest
     return paths
 
 

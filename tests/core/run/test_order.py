@@ -51,9 +51,8 @@ def test_instances_of_a_fan_out_keep_its_urgency_and_their_own_order() -> None:
 
 
 def test_tasks_in_a_pool_are_put_in_order_too() -> None:
-    graph = graph_of({name: task(name, pool="licences") for name in ("a", "b")})
-    run = Simulation(graph, expected={"a": Expected(1, 1, 1), "b": Expected(9, 9, 1)}).run
-    assert [id_ for _, id_ in run.forward.pooled["licences"]] == ["b", "a"]
+    tasks = {name: task(name, pool="licences") for name in ("a", "b")}
+    assert order({"a": Expected(1, 1, 1), "b": Expected(9, 9, 1)}, tasks=tasks) == ["b", "a"]
 
 
 def test_a_history_of_tasks_that_the_plan_no_longer_has_changes_nothing() -> None:
