@@ -9,18 +9,17 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drystone.errors import NotFoundError, ProjectError
+from drystone.errors import ProjectError
 
 if TYPE_CHECKING:
     from drystone.adapters.process import SupervisedProcess
     from drystone.adapters.secrets import ProjectSecrets
     from drystone.app.doctor import Machine
     from drystone.app.world import Observer, World
-    from drystone.core.states import RunStatus
     from drystone.engines.embedded.engine import EmbeddedEngine
     from drystone.engines.layout import Layout
     from drystone.engines.vault import Vault
@@ -158,13 +157,6 @@ class Parts:
 
         return SqlJournal(self.store_url, root=self.project, is_alive=owner.is_alive)
 
-    def status_of(self, run: str) -> RunStatus | None:
-        """How a run stands; None when the store does not know it."""
-        try:
-            return self.journal.summary(run).status
-        except NotFoundError:
-            return None
-
     def vault(self) -> Vault:
         """For the secrets of one run."""
         from drystone.adapters.redact import Redactor
@@ -180,6 +172,7 @@ class Parts:
         from drystone.engines.attempt import Performer
         from drystone.engines.breaker import Breakers
         from drystone.engines.embedded.engine import EmbeddedEngine
+        from drystone.engines.versions import standing_in
         from drystone.settings import child_environ
 
         given = child_environ(self.settings, environ())
@@ -191,7 +184,7 @@ class Parts:
             layout=self.layout,
             environ=given,
             breakers=breakers,
-            status_of=self.status_of,
+            standing_of=partial(standing_in, self.journal),
         )
         return EmbeddedEngine(
             journal=self.journal,

@@ -104,6 +104,15 @@ def test_json_data_is_cleaned_in_values_and_keys() -> None:
     assert knowing("hunter2").data(data) == {"***": ["x ***", {"n": 5, "ok": True, "none": None}]}
 
 
+def test_the_secrets_that_show_in_data_can_be_told_in_whatever_form() -> None:
+    redactor = knowing("hunter2")
+    redactor.add({"a": "it's \"quoted\"", "b": "elsewhere"})
+    assert redactor.known_in({"x": ["user:hunter2"], "it's \"quoted\"": 1}) == ["hunter2", "it's \"quoted\""]
+    assert redactor.known_in(["aHVudGVyMg=="]) == ["hunter2"]
+    assert redactor.known_in({"x": "y"}) == []
+    assert Redactor().known_in("hunter2") == []
+
+
 def test_many_secrets_are_found_from_many_threads() -> None:
     redactor = Redactor()
     values = [secrets.token_hex(16) for _ in range(200)]

@@ -111,6 +111,13 @@ def test_a_change_without_an_undo_is_a_warning(mistakes, graph_of):
     assert graph_of(text) is not None
 
 
+def test_what_changes_nothing_has_nothing_to_restore(mistakes, graph_of):
+    text = "tasks:\n  a: {command: {}, undo: restore}\n  b: {noop: {}, undo: restore}\n  c: {terraform: {}, undo: restore}\n"
+    assert mistakes(text) == ['3:23 task "b" changes nothing, so there is nothing to restore | say undo: none']
+    modes = {name: node.task.undo.mode for name, node in graph_of(text).nodes.items()}
+    assert modes == {"a": UndoMode.RESTORE, "b": UndoMode.NONE, "c": UndoMode.RESTORE}
+
+
 # ---- mistakes ---------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drystone.core.graph_text import PRINTERS, to_json, to_mermaid, to_text
-from drystone.core.way_back import undo_waves
+from drystone.core.way_back import undo_text, undo_waves
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -60,6 +60,12 @@ tasks:
 """
     )
     assert undo_waves(graph) == (("c", "d"), ("a",))
+
+
+def test_the_text_tells_a_task_that_goes_back_to_its_last_good_version(graph_of):
+    graph = graph_of("tasks: {a: {command: {}, undo: restore}, b: {command: {}, undo: restore, undo_when: attempted}}\n")
+    assert undo_waves(graph) == (("a", "b"),)
+    assert [undo_text(graph.nodes[name]) for name in "ab"] == ["by its last good version", "by its last good version, also when it failed"]
 
 
 @pytest.mark.parametrize(

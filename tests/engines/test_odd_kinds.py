@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from drystone.core.plan import Body
 from drystone.core.run import new_run
 from drystone.core.values import Secret
 from drystone.engines.attempt import MAX_DETAIL, Ended, Job, Performer
+from drystone.engines.breaker import Breakers
 from drystone.engines.context import Control
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
@@ -79,7 +80,15 @@ def perform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Perform:
         graph = graph_of({"t": replace(task("t"), body=Body(kind="odd", config={}, where=HERE))})
         run = new_run(id="01TEST", graph=graph, inputs={}, environment=None, created_at=datetime(2026, 1, 1, tzinfo=UTC))
         registry = Registry([EntryPoint("odd", f"{__name__}:Odd", "drystone.kinds")])
-        performer = Performer(registry=registry, process=SupervisedProcess(), layout=Layout(tmp_path), environ={})
+        layout = Layout(tmp_path)
+        performer = Performer(
+            registry=registry,
+            process=SupervisedProcess(),
+            layout=layout,
+            environ={},
+            breakers=Breakers(clock=SystemClock(), jitter=lambda: 0.0, failures=5, cooldown=timedelta(seconds=30)),
+            standing_of=lambda run: None,
+        )
         vault = Vault(Sealed(), Redactor())
         vault.redactor.add(secret)
         job = Job(run=run, instance="t", attempt=1, token="t", undo=False, after_loss=False, after_failure=False, project=tmp_path)

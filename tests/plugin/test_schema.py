@@ -24,6 +24,7 @@ GOOD = [
     "tasks: {a: {command: {argv: [ls, '{{ inputs.n }}'], ok: '{{ inputs.n }}'}, undo: none}}\ninputs: {n: {type: integer, secret: true}}\n",
     "tasks: {a: {noop: {}, for_each: 3, max_parallel: 1, when: '{{ true }}', retry: {attempts: 2, delay: 5, on: [timeout]}}}\n",
     "tasks: {a: {noop: {}, undo: {noop: {}, retry: 2, timeout: 5m}, undo_when: attempted, labels: {a: b}, needs: []}}\n",
+    "tasks: {a: {command: {argv: [ls]}, undo: restore}}\n",
     "timeout: 1h30m\ndefaults: {retry: 2, timeout: 5}\non_failure: stop\nenvironment: x\noutputs: {a: 1}\ntasks: {a: {noop: {}}}\n",
 ]
 BAD = [

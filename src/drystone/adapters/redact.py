@@ -53,6 +53,16 @@ class Redactor:
         """JSON data, each text in it, keys too, without secrets."""
         return data if self._current() is None else self._cleaned(data)
 
+    def known_in(self, data: Any) -> list[str]:
+        """The secrets that show in JSON data, in whatever form; sorted."""
+        pattern = self._current()
+        text = json.dumps(data, ensure_ascii=False)
+        if pattern is None or not pattern.search(text):
+            return []
+        with self._guard:
+            known = sorted(self._known)
+        return [secret for secret in known if any(form in text for form in _forms(secret))]
+
     def _current(self) -> re.Pattern[str] | None:
         if self._is_stale:
             with self._guard:

@@ -346,13 +346,17 @@ def _resolved(task: Task, info: KindInfo, diagnostics: Diagnostics) -> Undo:
                 diagnostics.warning(summary, task.where, hint=hint, length=len(task.name))
             return replace(undo, mode=UndoMode.NONE)
         case UndoMode.AUTO if not info.has_undo:
-            hint = "write the undo as a task body, or say none or irreversible"
+            hint = "write the undo as a task body, or say restore, none or irreversible"
             diagnostics.error(f'kind "{info.name}" has no undo of its own', undo.where, hint=hint, length=len("auto"))
             return undo
         case UndoMode.BODY if undo.body is not None:
             return replace(undo, body=replace(undo.body, node=None), always=not _changes(task, info))
         case UndoMode.IRREVERSIBLE:
             return replace(undo, always=not _changes(task, info))
+        case UndoMode.RESTORE if not _changes(task, info):
+            summary = f'task "{task.name}" changes nothing, so there is nothing to restore'
+            diagnostics.warning(summary, undo.where or task.where, hint="say undo: none", length=len("restore"))
+            return replace(undo, mode=UndoMode.NONE)
         case _:
             return undo
 

@@ -54,6 +54,8 @@ class UndoMode(StrEnum):
     UNSAID = "unsaid"
     AUTO = "auto"
     BODY = "body"
+    RESTORE = "restore"
+    """Its last good version is applied again; what was not there before the run is taken back by the kind itself."""
     NONE = "none"
     IRREVERSIBLE = "irreversible"
 

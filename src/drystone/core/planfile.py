@@ -59,7 +59,6 @@ NOT_UNDER_FINALLY = ("undo", "undo_when", "pivot", "allow_failure")
 
 NOT_BUILT = frozenset({
     ("plan", "notify"), ("plan", "triggers"),
-    ("undo", "restore"),
 })  # fmt: skip
 """Parts of the language that this version does not build: where they stand, and the word."""
 
@@ -506,8 +505,6 @@ def _undo(fields: Fields, kinds: Collection[str]) -> Undo:
         return Undo()
     if isinstance(node.value, Mapping):
         return _undo_body(node, fields, kinds)
-    if isinstance(node.value, str) and _not_built("undo", node.value, node.where, fields.diagnostics):
-        return Undo(mode=UndoMode.NONE, where=node.where)
     mode = fields.choice("undo", UndoMode, UndoMode.NONE, hidden=(UndoMode.UNSAID, UndoMode.BODY))
     return Undo(mode=mode, where=node.where)
 

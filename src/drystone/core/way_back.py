@@ -36,6 +36,8 @@ def undo_text(node: Node) -> str:
         case UndoMode.BODY:
             assert undo.body is not None
             how = f"by {undo.body.kind}"
+        case UndoMode.RESTORE:
+            how = "by its last good version"
         case UndoMode.NONE:
             return "nothing to undo"
         case UndoMode.IRREVERSIBLE:

@@ -26,7 +26,7 @@ from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
-from drystone.engines.versions import StatusOf, Version, Versions
+from drystone.engines.versions import StandingOf, Version, Versions
 from drystone.errors import AttemptError, DrystoneError, FailureClass, HeldBackError, PermanentError, TemporaryError
 from drystone.plugin.api import Config, Kind, Outcome, Pause
 from drystone.plugin.registry import Registry
@@ -78,14 +78,21 @@ class Performer:
     """Makes attempts. One for each engine; `perform` is called from many threads at once."""
 
     def __init__(
-        self, *, registry: Registry, process: Process, layout: Layout, environ: Mapping[str, str], breakers: Breakers, status_of: StatusOf
+        self,
+        *,
+        registry: Registry,
+        process: Process,
+        layout: Layout,
+        environ: Mapping[str, str],
+        breakers: Breakers,
+        standing_of: StandingOf,
     ) -> None:
         self._registry = registry
         self._process = process
         self._layout = layout
         self._environ = dict(environ)
         self._breakers = breakers
-        self._status_of = status_of
+        self._standing_of = standing_of
 
     def is_inline(self, run: Run, id_: str, *, undo: bool) -> bool:
         """True when the attempt never blocks, so that no thread is needed for it."""
@@ -184,7 +191,7 @@ class Performer:
     def _versions_of(self, job: Job) -> Versions:
         run = job.run
         folder = self._layout.versions(run.environment, run.graph.plan.name, job.instance)
-        return Versions(folder=folder, status_of=self._status_of)
+        return Versions(folder=folder, standing_of=self._standing_of)
 
     def _remedy(self, body: Body, scope: Mapping[str, Any], ctx: AttemptContext) -> None:
         ctx.emit(f"remedy: {body.kind}")

@@ -73,6 +73,16 @@ class Vault:
     def _shows_in_keys(self, data: Mapping[Any, Any]) -> bool:
         return any(isinstance(key, str) and self.redactor.text(key) != key for key in data)
 
+    def seal_config(self, config: Any) -> str:
+        """A rendered config as it may be stored, with a note of which secrets are in it."""
+        return self._secrets.seal({"config": config, "secrets": self.redactor.known_in(config)})
+
+    def open_config(self, sealed: str) -> Any:
+        """The reverse of `seal_config`; its secrets, which may have changed at their sources since, are made known."""
+        opened = self._secrets.unseal(sealed)
+        self.redactor.add(opened["secrets"])
+        return opened["config"]
+
     def _seal_known(self, data: Any) -> Any:
         match data:
             case str():

@@ -76,6 +76,7 @@ class Template(api.Kind):
         if changed:
             _keep(ctx, dest, old if existed else None, content)
             write_atomic(dest, content, mode)
+            _forget_if_as_before(_kept(ctx), content, mode)
         ctx.log(f"{dest}: {'written' if changed else 'unchanged'}, {len(content)} bytes")
         outputs = {"path": str(dest), "sha256": _digest(content), "changed": changed}
         return api.Outcome(outputs=outputs, result={"changed": changed}, changed=changed)
@@ -186,6 +187,13 @@ def _load(folder: Path) -> _Before | None:
 
 def _is_as_before(kept: _Before, existed: bool, now: bytes) -> bool:
     return existed is (kept.mode is not None) and _digest(now) == kept.before
+
+
+def _forget_if_as_before(folder: Path, content: bytes, mode: int) -> None:
+    """A run that writes what was there before it has nothing to put back: so it is when an update is undone by its last good version."""
+    kept = _load(folder)
+    if kept is not None and kept.mode == mode and kept.before == _digest(content):
+        _forget(folder)
 
 
 def _put_back(kept: _Before, folder: Path, dest: Path) -> None:

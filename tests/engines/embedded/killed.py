@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from drystone.cli.main import main
+from drystone.engines.versions import Versions
 from drystone.plugin.registry import Registry
 from drystone.stores.sql import SqlJournal
 
@@ -37,17 +38,17 @@ def command(cwd: str, argv: list[str], kill_after: int | None) -> None:
 
 def die_after(writes: int) -> None:
     done = 0
-    for name in ("create", "append"):
-        write = getattr(SqlJournal, name)
+    for owner, name in ((SqlJournal, "create"), (SqlJournal, "append"), (Versions, "keep"), (Versions, "take_back")):
+        write = getattr(owner, name)
 
-        def counted(self: SqlJournal, *args: Any, write: Any = write, **more: Any) -> None:
+        def counted(self: Any, *args: Any, write: Any = write, **more: Any) -> None:
             nonlocal done
             write(self, *args, **more)
             done += 1
             if done == writes:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        setattr(SqlJournal, name, counted)
+        setattr(owner, name, counted)
 
 
 def warm_up() -> None:

@@ -142,3 +142,50 @@ def test_a_run_killed_again_and_again_still_ends_as_an_undisturbed_one(command: 
         if command(project, "resume", "last", kill_after=3) != -signal.SIGKILL:
             break
     assert end_of(shown(command, project)) == undisturbed
+
+
+VERSIONS = """
+drystone: 1
+name: versions
+environment: versions
+inputs: {version: {type: string}, fail: {type: boolean, default: false}}
+defaults: {retry: {attempts: 3, delay: 10ms, jitter: false}}
+tasks:
+  file:
+    command: {shell: "echo {{ inputs.version }} > file", idempotent: true}
+    undo: restore
+  part:
+    for_each: [a]
+    command: {shell: "echo {{ inputs.version }} > part-{{ each.value }}", idempotent: true}
+    undo: restore
+  last:
+    needs: [file, part]
+    command: {shell: "{{ 'exit 1' if inputs.fail else 'true' }}", idempotent: true}
+    retry: 1
+    undo: none
+"""
+
+
+@pytest.mark.parametrize("last", [["run", "versions", "-iversion=2", "-ifail=true"], ["undo", "last", "--yes"]], ids=["failed", "undone"])
+def test_what_a_run_restores_after_a_kill_at_any_write_is_what_was_good_before_it(
+    command: Command, fresh: Callable[[], Path], last: list[str]
+) -> None:
+    project = fresh()
+    (project / "plans" / "versions.yaml").write_text(VERSIONS)
+    assert command(project, "run", "versions", "-iversion=1") == 0
+    if last[0] == "undo":
+        assert command(project, "run", "versions", "-iversion=2") == 0
+    begun = shutil.copytree(project, project.with_name("begun"))
+    for kill_after in range(1, 1000):
+        shutil.rmtree(project)
+        shutil.copytree(begun, project)
+        ended = command(project, *last, kill_after=kill_after)
+        # The last writes may be all there is to write: then nothing is left to resume.
+        assert ended != -signal.SIGKILL or command(project, "resume", "last") in (0, 1, 3), (project / "output").read_text()
+        found = {file.name: file.read_text() for file in (project / "file", project / "part-a")}
+        assert found == dict.fromkeys(found, "1\n"), f"killed after write {kill_after}: {(project / 'output').read_text()}"
+        assert shown(command, project)["status"] == "compensated"
+        if ended != -signal.SIGKILL:
+            assert kill_after > 5, "the harness kills nothing"
+            return
+    raise AssertionError("the run never ended by itself")

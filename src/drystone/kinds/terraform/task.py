@@ -38,6 +38,7 @@ class Terraform(api.Kind):
     name: ClassVar[str] = "terraform"
     Config = TerraformConfig
     undo_when: ClassVar[UndoWhen] = UndoWhen.ATTEMPTED
+    restores: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.providers = Providers()
