@@ -7,7 +7,7 @@ between is made from the source, so that it cannot say anything else than the so
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import timedelta
 from importlib.metadata import entry_points
@@ -180,11 +180,15 @@ def shown_default(value: Any) -> str:
 
 def all_settings() -> str:
     """A table for each section of drystone.toml, from the docstrings under the fields."""
-    return "\n\n".join(
-        f"### `[{name}]`\n\n{settings_table(section, lambda key, name=name: f'`{settings.variable(name, key)}`')}"
+    tables = {
+        name: settings_table(section, lambda key, name=name: f"`{settings.variable(name, key)}`")
         for name, section in settings.SECTIONS.items()
         if name != "secrets"
-    )
+    }
+    meaning = dict(fields_of(ROOT / "src/drystone/settings.py", "Settings"))[settings.POOLS]
+    pool = ("`NAME`", "none", f"`{settings.variable(settings.POOLS, 'name')}`", meaning)
+    tables[settings.POOLS] = table(("key", "default", "variable", "meaning"), [pool])
+    return "\n\n".join(f"### `[{name}]`\n\n{text}" for name, text in tables.items())
 
 
 def secret_source() -> str:
@@ -201,6 +205,11 @@ def settings_table(section: Any, variable: Callable[[str], str]) -> str:
         for field in fields(section)
     ]
     heads = ("key", "default", *(["variable"] if has_variables else []), "meaning")
+    return table(heads, rows)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
     return "\n".join(["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)])
 
 

@@ -97,7 +97,10 @@ class Settings:
     secrets: SecretSettings = SecretSettings()
     terraform: TerraformSettings = TerraformSettings()
     pools: Mapping[str, int] = field(default_factory=dict)
-    """Section [pools]: name -> how many attempts of tasks that name it may be in flight at once, over all runs of the project."""
+    """How many attempts of tasks with `pool: NAME` may be in flight at once, over all runs of the project.
+
+    The variable changes the size of a pool that is here; it makes none.
+    """
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -110,10 +113,6 @@ SECTIONS: Mapping[str, type[Any]] = {
 POOLS = "pools"
 """The section whose names are free."""
 _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
-
-
-POOLS = "pools"
-"""The section whose names are free."""
 
 
 def variable(section: str, name: str) -> str:
@@ -131,8 +130,8 @@ def load(environ: Mapping[str, str], text: str) -> Settings:
         message = f"{error}"
         raise ProjectError(f'"{FILE}" is not TOML: {message[:1].lower()}{message[1:]}', hint="correct that line") from None
     reader = _Reader(environ)
-    for name in document.keys() - SECTIONS.keys() - {POOLS}:
-        known = [*SECTIONS, POOLS]
+    known = (*SECTIONS, POOLS)
+    for name in document.keys() - set(known):
         reader.problem(f'there is no section "{name}"', did_you_mean(name, known) or f"there are {', '.join(known)}")
     sections = {name: reader.section(name, kind, document.get(name, {})) for name, kind in SECTIONS.items()}
     pools = reader.pools(document.get(POOLS, {}))
@@ -172,21 +171,6 @@ class _Reader:
                 lines = [f"  {message}; {hint}" if hint else f"  {message}" for message, hint in several]
                 raise ProjectError("\n".join([f"{FILE}: {len(several)} mistakes", *lines]))
 
-    def pools(self, given: Any) -> Mapping[str, int]:
-        """Names and sizes; DRYSTONE_POOLS_NAME changes the size of a pool that drystone.toml names."""
-        if not isinstance(given, Mapping):
-            self.problem(f'"{POOLS}" is not a section', f"write [{POOLS}] on a line of its own")
-            return {}
-        sizes: dict[str, Any] = {}
-        for name, size in given.items():
-            key, override = f"{POOLS}.{name}", f"DRYSTONE_{POOLS}_{name.replace('-', '_')}".upper()
-            self.origins[key] = override if override in self.environ else FILE
-            if override in self.environ:
-                self._set(sizes, name, override, int, 1, _number_from_text, self.environ[override])
-            else:
-                self._set(sizes, name, key, int, 1, _number, size)
-        return sizes
-
     def section(self, section: str, kind: type[Any], given: Any) -> Any:
         """One section; what is wrong in it keeps its default, as a mistake was noted."""
         given = self._table(section, given)
@@ -197,7 +181,7 @@ class _Reader:
         return kind(**values)
 
     def pools(self, given: Any) -> Mapping[str, int]:
-        """Name -> size."""
+        """Name -> size; DRYSTONE_POOLS_NAME changes the size of a pool that drystone.toml names."""
         sizes: dict[str, Any] = {}
         for name in (table := self._table(POOLS, given)):
             if _POOL.match(name):

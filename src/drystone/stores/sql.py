@@ -26,7 +26,6 @@ EVENTS_AT_ONCE = 2000
 """Events fetched with one question: some 600 kB of text."""
 BUSY = timedelta(seconds=30)
 """How long a write waits for another process. 30 s outlasts a slow laptop disk; the drivers' default of 5 s does not."""
-
 ALL = 1 << 62
 """More rows than any store has: SQLite and PostgreSQL say "no limit" in different words."""
 

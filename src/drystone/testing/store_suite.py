@@ -267,6 +267,17 @@ class JournalSuite:
         assert [each.id for each in journal.summaries(plan="shop", environment="prod")] == ["C"]
         assert [each.id for each in journal.summaries(limit=1)] == ["B"]
 
+    def test_all_summaries_are_there_for_who_sets_no_limit(self, journal: Journal) -> None:
+        for number in range(60):
+            created(journal, f"R{number}")
+        assert (len(journal.summaries()), len(journal.summaries(limit=None))) == (50, 60)
+
+    def test_summaries_can_be_those_of_runs_that_a_person_must_decide_about(self, journal: Journal) -> None:
+        journal.append([batch(claimed(journal, "A"), 1, summary=a_summary("A", attention=2))])
+        claimed(journal, "B")
+        assert [(each.id, each.attention) for each in journal.summaries(attention=True)] == [("A", 2)]
+        assert len(journal.summaries()) == 2
+
     # ---- names --------------------------------------------------------------------------------------------------------
 
     def test_run_is_found_by_a_unique_prefix_in_either_case(self, journal: Journal) -> None:
