@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from drystone.errors import FailureClass, InputError, NotFoundError
 from drystone.testing.fault_plan import FaultPlan
 from drystone.testing.faults import (
+    Answer,
     Fails,
     Fault,
     Interruption,
     Takes,
+    approved,
     cancel_after,
     cancel_at,
     changes_nothing,
@@ -23,6 +25,7 @@ from drystone.testing.faults import (
     fails,
     faults_of,
     parse,
+    rejected,
     takes,
     undo_fails,
 )
@@ -46,6 +49,8 @@ SENTENCES = {
     "cancel after event 7": cancel_after(event=7),
     "cancel during software": cancel_at("software"),
     "cancel during undo of vm[1]": cancel_at("vm[1]", undo=True),
+    "gate is approved": approved("gate"),
+    "gate is rejected by ada@host: not today": rejected("gate", by="ada@host", comment="not today"),
 }
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,9}(\[\d\]|\[\"[a-z ]{1,5}\"\])?", fullmatch=True)
@@ -71,6 +76,7 @@ FAULTS = st.one_of(
     st.builds(changes_nothing, NAMES),
     st.builds(Interruption, what=WHATS, event=st.integers(1, 999)),
     st.builds(Interruption, what=WHATS, task=NAMES, undo=st.booleans()),
+    st.builds(Answer, task=NAMES, approves=st.booleans(), by=st.none() | st.from_regex(r"[a-z]+(@[a-z.-]+)?", fullmatch=True), comment=st.text().map(str.strip)),
 )
 
 

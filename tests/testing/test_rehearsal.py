@@ -240,6 +240,76 @@ tasks:
     assert slow.told("task.failed", "ask")[0]["class"] == "timeout"
 
 
+# ---- people, waits and pools ------------------------------------------------------------------------------------------
+
+GATE = """
+drystone: 1
+name: gate
+tasks:
+  base: {command: {shell: make base}, undo: {command: {shell: drop base}}}
+  gate: {needs: [base], approval: {message: "Ship {{ tasks.base.outputs.stdout }}?", approvers: [ada, bob], timeout: 2h}}
+  ship: {needs: [gate], command: {shell: ship}, undo: none}
+"""
+
+
+def test_a_run_goes_on_when_somebody_approves() -> None:
+    rehearsal = rehearse(GATE, faults="gate is approved by bob: go")
+    assert rehearsal.succeeded == ["base", "gate", "ship"]
+    assert rehearsal.told("approval.given", "gate") == [{"answer": "approve", "by": "bob", "comment": "go"}]
+    assert rehearse(GATE, faults="gate is approved").told("approval.given")[0]["by"] == "ada"
+
+
+def test_a_run_is_taken_back_when_somebody_rejects() -> None:
+    rehearsal = rehearse(GATE, faults="gate is rejected")
+    assert (rehearsal.failed, rehearsal.undone) == (["gate"], ["base"])
+
+
+def test_an_approval_that_nobody_gives_in_time_is_none() -> None:
+    rehearsal = rehearse(GATE)
+    assert rehearsal.failed == ["gate"]
+    assert rehearsal.took > timedelta(hours=2)
+
+
+def test_an_answer_of_somebody_who_may_not_answer_is_refused() -> None:
+    with pytest.raises(RefusedError, match='"eve" may not answer'):
+        rehearse(GATE, faults="gate is approved by eve")
+
+
+def test_a_question_survives_a_crash_and_does_not_survive_a_cancel() -> None:
+    assert rehearse(GATE, faults=["crash during gate", "gate is approved"]).status == "succeeded"
+    assert rehearse(GATE, faults=["cancel during gate", "gate is approved"]).undone == ["base"]
+
+
+def test_a_wait_takes_its_time_and_none_of_ours() -> None:
+    plan = """
+drystone: 1
+name: waits
+tasks: {sleep: {wait: {for: 3d}}, wake: {needs: [sleep], wait: {until: "2026-02-01T00:00:00Z"}}}
+"""
+    assert rehearse(plan).took == timedelta(days=31)
+
+
+def test_a_wait_for_what_nobody_said_names_the_task() -> None:
+    plan = """
+drystone: 1
+name: waits
+tasks: {ask: {command: {argv: [date]}, undo: none}, wait: {wait: {for: "{{ tasks.ask.outputs.stdout }}"}}}
+"""
+    with pytest.raises(InputError, match='task "wait" waits for what the rehearsal was not told'):
+        rehearse(plan)
+    assert rehearse(plan, outputs={"ask": {"stdout": "1h"}}).status == "succeeded"
+
+
+def test_pools_have_the_sizes_that_the_project_gives_them(tmp_path: Path) -> None:
+    (tmp_path / "drystone.toml").write_text("[pools]\nlicences = 2\n")
+    plan = """
+drystone: 1
+name: pools
+tasks: {build: {for_each: 6, pool: licences, command: {argv: [build]}, undo: none}}
+"""
+    assert rehearse(plan, folder=tmp_path).took == timedelta(seconds=3)
+
+
 # ---- plans and inputs -------------------------------------------------------------------------------------------------
 
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from drystone.core.diagnostics import did_you_mean
 from drystone.core.graph import Graph
 from drystone.core.plan import UndoMode
-from drystone.core.run import Failure, Run
+from drystone.core.run import Failure, Run, questions
 from drystone.core.states import TaskStatus
 from drystone.errors import InputError, NotFoundError
-from drystone.testing.faults import ChangesNothing, Fails, Fault, Interruption, Takes, faults_of
+from drystone.testing.faults import Answer, ChangesNothing, Fails, Fault, Interruption, Takes, faults_of
 from drystone.testing.simulation import Ending
 
 UNDO = "undo:"
@@ -65,6 +65,15 @@ class FaultPlan:
             self.happened.add(found)
         return found
 
+    def answer(self, run: Run) -> tuple[str, Answer, str] | None:
+        """A question that is open and will be answered: the instance that asks, the answer, and who gives it."""
+        for id_ in questions(run):
+            for fault in self.faults:
+                if isinstance(fault, Answer) and _names(fault.task, id_):
+                    self.happened.add(fault)
+                    return id_, fault, fault.by or _who_may_answer(run, id_)
+        return None
+
     def holds(self, name: str) -> bool:
         """Whether an interruption waits for an attempt of `name`, which must not end before it came."""
         undo, id_ = name.startswith(UNDO), name.removeprefix(UNDO)
@@ -73,9 +82,15 @@ class FaultPlan:
         )
 
 
+def _who_may_answer(run: Run, id_: str) -> str:
+    waiting = run.instances[id_].waiting
+    assert waiting is not None and waiting.approval is not None
+    return str(next(iter(waiting.approval["approvers"]), "somebody"))
+
+
 def _means(fault: Fault, id_: str, undo: bool) -> bool:
     match fault:
-        case Interruption():
+        case Interruption() | Answer():
             return False
         case ChangesNothing():
             return not undo and _names(fault.task, id_)
@@ -99,7 +114,9 @@ def _is_in(fault: Interruption, id_: str, undo: bool) -> bool:
 def _is_due(fault: Interruption, run: Run, last: int) -> bool:
     if fault.event is not None:
         return fault.event <= last and not (fault.what == "cancel" and run.status.is_final)
-    return any(_is_in(fault, id_, run.instances[id_].status is TaskStatus.UNDOING) for id_ in run.running)
+    # What waits is under way too, though nobody works on it.
+    under_way = (*run.running, *run.forward.waiting)
+    return any(_is_in(fault, id_, run.instances[id_].status is TaskStatus.UNDOING) for id_ in under_way)
 
 
 def _check(fault: Fault, graph: Graph) -> None:
@@ -113,6 +130,6 @@ def _check(fault: Fault, graph: Graph) -> None:
         raise NotFoundError(f'fault "{fault}": plan "{graph.plan.name}" has no task "{name}"', hint=hint)
     if fault.task != name and node.task.for_each is None:
         raise InputError(f'fault "{fault}": task "{name}" has one instance only', hint=f'it has no for_each: write "{name}"')
-    is_undo = not isinstance(fault, ChangesNothing) and fault.undo
+    is_undo = isinstance(fault, Fails | Takes | Interruption) and fault.undo
     if is_undo and node.task.undo.mode in (UndoMode.NONE, UndoMode.IRREVERSIBLE):
         raise InputError(f'fault "{fault}": task "{name}" is never undone', hint=f"its undo is {node.task.undo.mode.value}")

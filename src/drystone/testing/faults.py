@@ -1,4 +1,4 @@
-"""Faults: what goes wrong on purpose, as values that read like sentences, and as the sentences themselves.
+"""Faults: what goes wrong on purpose, and what people answer, as values that read like sentences and as the sentences themselves.
 
     fails("migration")                                  migration fails
     fails("migration", attempt=1, as_="unreachable")    migration fails on attempt 1 with unreachable
@@ -8,6 +8,8 @@
     crash_after(event=7)                                crash after event 7
     crash_at("migration")                               crash during migration
     cancel_at("software")                               cancel during software
+    approved("gate", by="bob")                          gate is approved by bob
+    rejected("gate", comment="not today")               gate is rejected: not today
 
 A task stands for all its instances, `vm[0]` for one. `str(fault)` is the sentence and `parse` reads it. What a list of faults means for
 a run is `FaultPlan`'s to say; a `rehearsal` and the fake kind ask it.
@@ -99,7 +101,21 @@ class Interruption:
         return f"{self.what} after event {self.event}" if self.task is None else f"{self.what} during {_subject(self.task, self.undo)}"
 
 
-Fault = Fails | Takes | ChangesNothing | Interruption
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A person answers as soon as the task asks. `by` None: the first of its approvers, or somebody when anybody may answer."""
+
+    task: str
+    approves: bool
+    by: str | None = None
+    comment: str = ""
+
+    def __str__(self) -> str:
+        by = f" by {self.by}" if self.by is not None else ""
+        return f"{self.task} is {'approved' if self.approves else 'rejected'}{by}{f': {self.comment}' if self.comment else ''}"
+
+
+Fault = Fails | Takes | ChangesNothing | Interruption | Answer
 
 
 def _subject(task: str, undo: bool) -> str:
@@ -172,6 +188,16 @@ def cancel_at(task: str, *, undo: bool = False) -> Interruption:
     return Interruption(what="cancel", task=task, undo=undo)
 
 
+def approved(task: str, *, by: str | None = None, comment: str = "") -> Answer:
+    """A person says yes."""
+    return Answer(task=task, approves=True, by=by, comment=comment)
+
+
+def rejected(task: str, *, by: str | None = None, comment: str = "") -> Answer:
+    """A person says no."""
+    return Answer(task=task, approves=False, by=by, comment=comment)
+
+
 def _counted(number: int | None) -> int | None:
     if number is not None and number < 1:
         raise InputError(f"attempts, times and events count from 1: {number} is none")
@@ -195,19 +221,22 @@ def _duration(value: str | timedelta) -> timedelta:
 
 # ---- as sentences -----------------------------------------------------------------------------------------------------
 
-_SUBJECT = r'(?P<undo>undo of )?(?P<task>[^\s\[\]]+(?:\[(?:\d+|"(?:[^"\\]|\\.)*")\])?)'
+_TASK = r'(?P<task>[^\s\[\]]+(?:\[(?:\d+|"(?:[^"\\]|\\.)*")\])?)'
+_SUBJECT = f"(?P<undo>undo of )?{_TASK}"
 _FAILS = re.compile(
     rf"{_SUBJECT} fails(?P<good> for good)?(?: on attempt (?P<attempt>\d+)| (?P<times>once|twice|\d+ times))?"
     r"(?: with (?P<as_>[\w-]+))?(?P<unchanged>, having changed nothing)?(?:: (?P<message>.+))?",
     re.DOTALL,
 )
 _TAKES = re.compile(rf"{_SUBJECT} takes (?P<duration>.+)")
-_CHANGES_NOTHING = re.compile(rf"{_SUBJECT} changes nothing")
+_CHANGES_NOTHING = re.compile(rf"{_TASK} changes nothing")
 _AFTER = re.compile(r"(?P<what>crash|cancel) after event (?P<event>\d+)")
 _DURING = re.compile(rf"(?P<what>crash|cancel) during {_SUBJECT}")
+_ANSWER = re.compile(rf"{_TASK} is (?P<answer>approved|rejected)(?: by (?P<by>[^\s:]+))?(?:: (?P<comment>.+))?", re.DOTALL)
 _WORDS = (
     "fails", "takes", "changes", "nothing", "for", "good", "on", "attempt", "once", "twice", "times", "with", "having", "changed",
     "crash", "cancel", "after", "event", "during", "undo", "of",
+    "is", "approved", "rejected", "by",
 )  # fmt: skip
 FORMS = (
     "TASK fails [for good] [on attempt N | once | twice | N times] [with CLASS] [, having changed nothing] [: MESSAGE]",
@@ -216,6 +245,7 @@ FORMS = (
     "TASK changes nothing",
     "crash | cancel after event N",
     "crash | cancel during [undo of] TASK",
+    "TASK is approved | rejected [by USER] [: COMMENT]",
 )
 """What a sentence may look like."""
 
@@ -251,6 +281,9 @@ _MAKERS: Mapping[re.Pattern[str], Callable[[re.Match[str]], Fault]] = {
     _FAILS: _fails_of,
     _TAKES: lambda found: takes(found["task"], found["duration"], undo=bool(found["undo"])),
     _CHANGES_NOTHING: lambda found: changes_nothing(found["task"]),
+    _ANSWER: lambda found: Answer(
+        task=found["task"], approves=found["answer"] == "approved", by=found["by"], comment=found["comment"] or ""
+    ),
 }
 
 

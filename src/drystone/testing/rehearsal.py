@@ -45,6 +45,11 @@ class Rehearsal(Story):
     unused: tuple[Fault, ...]
     stage: Stage
 
+    @property
+    def latest(self) -> Rehearsal:
+        """As far as this run got, when it was undone or resumed since."""
+        return self.stage.latest or self
+
     def undo(self, *, faults: Faults = ()) -> Rehearsal:
         """Goes on as `drystone undo` would. Raises RefusedError."""
         return _go_on(self, "undo", faults)
@@ -80,6 +85,7 @@ def rehearse(
     registry: the kinds there are; those that are installed unless given.
     Raises PlanError, InputError, NotFoundError; what to do about it is in a note of the exception.
     """
+    __tracebackhide__ = True
     try:
         world, graph = _compiled(plan, folder or Path.cwd(), registry)
         checked = check_inputs(graph.plan, dict(inputs or {}))
@@ -92,6 +98,7 @@ def rehearse(
             given=Given(graph, outputs or {}, results or {}),
             faults=FaultPlan(faults, graph),
             max_parallel=max_parallel,
+            pools=world.pools(),
         )
         stage.play()
     except DrystoneError as error:
@@ -126,13 +133,14 @@ def _go_on(rehearsal: Rehearsal, what: str, faults: Faults) -> Rehearsal:
 
 def _told(stage: Stage, before: Rehearsal | None = None) -> Rehearsal:
     faults, unused = (before.faults, before.unused) if before is not None else ((), ())
-    return Rehearsal(
+    stage.latest = Rehearsal(
         run=stage.run,
         events=tuple(stage.history),
         faults=(*faults, *stage.faults.faults),
         unused=(*unused, *stage.faults.unused),
         stage=stage,
     )
+    return stage.latest
 
 
 def _note(error: DrystoneError) -> None:

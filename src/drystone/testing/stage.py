@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from drystone.app.describe import masked
 from drystone.core import durations, values
 from drystone.core.commands import Start, StartUndo
 from drystone.core.graph import Graph
 from drystone.core.opaque import UNKNOWN, Unknown, find
 from drystone.core.plan import Body, Poll, Task
 from drystone.core.run import Failure, Instance, Run, scope_of
-from drystone.errors import FailureClass
+from drystone.errors import FailureClass, InputError
 from drystone.plugin.registry import Registry
-from drystone.testing.fault_plan import UNDO, FaultPlan
+from drystone.testing.fault_plan import UNDO, FaultPlan, task_of
 from drystone.testing.faults import Interruption
 from drystone.testing.given import Given
 from drystone.testing.simulation import Ending, Simulation
+
+if TYPE_CHECKING:
+    from drystone.testing.rehearsal import Rehearsal
+
+
+PAUSING = ("approval", "wait")
+"""Kinds that only say what is waited for: they look at nothing but their config."""
+NO_CONTEXT: Any = None
 
 
 class Stage(Simulation):
@@ -34,19 +45,24 @@ class Stage(Simulation):
         inputs: Mapping[str, Any],
         environment: str | None,
         max_parallel: int,
+        pools: Mapping[str, int],
     ) -> None:
         self.faults = faults
         self._registry = registry
         self._given = given
         self._made: dict[tuple[str, int], Ending] = {}
         self._checked = 0
-        super().__init__(graph, inputs=inputs, environment=environment, max_parallel=max_parallel)
+        self.latest: Rehearsal | None = None
+        super().__init__(graph, inputs=inputs, environment=environment, max_parallel=max_parallel, slots=pools)
 
     def play(self) -> None:
         """To the end. Raises InputError where the run must know what the test did not say."""
         while True:
             while (due := self.faults.due(self.run, self._last_that_may_be_lost())) is not None:
                 self._interrupt(due)
+            while (asked := self.faults.answer(self.run)) is not None:
+                id_, given, by = asked
+                self.answer(id_, "approve" if given.approves else "reject", by=by, comment=given.comment)
             for event in self.history[self._checked :]:
                 self._given.check(self.run, event)
             self._checked = len(self.history)
@@ -96,6 +112,8 @@ class Stage(Simulation):
             config = values.render(body.config, scope)
             if problem := self._problem(body, config):
                 return _failing(ending, FailureClass.INVALID, problem)
+            if body.kind in PAUSING and ending.failure is None:
+                return self._paused(command.instance, body, config)
             if not undo:
                 ending = self._with_outputs(instance, task, config, ending)
                 if task.poll is not None and ending.failure is None:
@@ -103,6 +121,21 @@ class Stage(Simulation):
         except values.ExpressionError as error:
             return _failing(ending, FailureClass.INVALID, str(error))
         return _in_time(ending, command.timeout)
+
+    def _paused(self, id_: str, body: Body, config: Any) -> Ending:
+        """What the kind itself says that is waited for."""
+        kind = self._registry.get(body.kind)
+        try:
+            # Words that are not known may be asked all the same.
+            parsed = kind.Config.model_validate(masked(config))
+        except ValidationError:
+            hint = f"say what is given out by {', '.join(self.run.graph.nodes[task_of(id_)].needs)}: rehearse(..., outputs={{...}})"
+            raise InputError(f'task "{id_}" waits for what the rehearsal was not told', hint=hint) from None
+        pause = kind.run(NO_CONTEXT, parsed).pause
+        assert pause is not None
+        waits_for = pause.until - self.now if pause.until is not None else pause.duration
+        approval = None if pause.approval is None else {**asdict(pause.approval), "approvers": list(pause.approval.approvers)}
+        return Ending(changed=False, after=timedelta(), waits_for=waits_for, approval=approval)
 
     def _problem(self, body: Body, config: Any) -> str:
         info = self._registry.info(body.kind)
