@@ -80,7 +80,6 @@ class Outlook:
 
     def urgency(self) -> dict[str, int]:
         """Milliseconds of the longest path from each task to an end, the task itself included."""
-
         return {name: path for part in parts(self._graph) for name, path in longest_paths(self._graph, self._lengths(part)).items()}
 
     def _lengths(self, names: Sequence[str]) -> dict[str, int]:
@@ -96,12 +95,11 @@ def parts(graph: Graph) -> tuple[list[str], list[str]]:
     return found
 
 
-def in_turn(parts: Sequence[int], task: Task) -> int:
+def in_turn(lengths: Sequence[int], task: Task) -> int:
     """How long instances that take these times take together: `max_parallel` of a rolling update lets few of them run at once."""
-    if not parts:
-        return 0
+    longest = max(lengths, default=0)
     limit = task.for_each.max_parallel if task.for_each else None
-    return max(max(parts), -(-sum(parts) // limit)) if limit else max(parts)
+    return max(longest, -(-sum(lengths) // limit)) if limit else longest
 
 
 def longest_paths(graph: Graph, lengths: Mapping[str, int]) -> dict[str, int]:

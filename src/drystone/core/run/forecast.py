@@ -105,7 +105,7 @@ def _until(moment: datetime, now: datetime) -> int:
 def _forecast(graph: Graph, outlook: Outlook, left: Mapping[str, Sequence[Left]], max_parallel: int) -> Forecast | None:
     if 2 * sum(not outlook.knows(name) for name in left) > len(left):
         return None
-    low, high = (_until_end(graph, {name: [part[end] for part in parts] for name, parts in left.items()}, max_parallel) for end in (0, 1))
+    low, high = (_until_end(graph, {name: [one[end] for one in each] for name, each in left.items()}, max_parallel) for end in (0, 1))
     return Forecast(low=low * MILLISECOND, high=high * MILLISECOND, runs=outlook.runs)
 
 
