@@ -217,10 +217,10 @@ def test_resume_goes_on_where_a_stopped_run_failed(project: Path, shown: Callabl
     assert [len(task["attempts"]) for task in shown()["tasks"]] == [1, 2]
 
 
-def test_resume_of_a_run_that_succeeded_is_refused(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_resume_of_a_run_that_succeeded_says_that_nothing_is_left_to_do(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write(project, "ok", OK)
     run(["run", "ok"])
-    assert run(["resume"]) == 1
+    assert run(["resume"]) == 0
     assert "nothing is left to do" in capfd.readouterr().err
 
 

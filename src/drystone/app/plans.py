@@ -45,7 +45,7 @@ def check(world: World, plan: PlanFile, source: str | None = None) -> Checked:
     found = Diagnostics()
     tree = world.parse(source, plan.shown, found)
     written = to_plan(tree, world.registry.names(), found) if tree is not None else None
-    graph = compile_plan(written, world.registry.info, found) if written is not None else None
+    graph = compile_plan(written, world.registry.info, found, pools=world.pools()) if written is not None else None
     return Checked(plan=plan, source=source, graph=None if found.has_errors else graph, diagnostics=tuple(found))
 
 

@@ -119,7 +119,7 @@ def summary(look: Look, now: datetime) -> Iterator[str]:
 def failures(run: Run) -> list[tuple[Instance, Attempt | None]]:
     """What failed for good: the tasks in the order in which they failed, then the undos. Without an attempt: it could not begin."""
     stuck = [i for i in run.in_order() if i.status is TaskStatus.FAILED and not i.attempts]
-    forward = [i for i in run.in_order() if _ended_in_failure(i.attempts) and i.status is not TaskStatus.RETRYING]
+    forward = [i for i in run.in_order() if _ended_in_failure(i.attempts) and i.status is not TaskStatus.RETRYING and not i.waived]
     back = [i for i in run.in_order() if i.undo.status is UndoStatus.FAILED and _ended_in_failure(i.undo.attempts)]
     first = sorted(((i, i.attempts[-1]) for i in forward), key=lambda pair: pair[1].started_at)
     return [*((i, None) for i in stuck), *first, *((i, i.undo.attempts[-1]) for i in back)]

@@ -346,8 +346,9 @@ class EmbeddedEngine:
 
     def _turn(self, stays: Stays) -> None:
         now = self._time.now()
-        self._ask_for_room(now)
-        effects = [(driven, command) for driven in self._driven.values() for command in _decided(driven, now)]
+        effects = self._decide(now)
+        while self._found_room(now) and (more := self._decide(now)):
+            effects += more
         self._commit()
         for driven, command in effects:
             self._perform(driven, command)
@@ -356,20 +357,27 @@ class EmbeddedEngine:
         if self._has_looked:
             self._leave(now, stays)
 
-    def _ask_for_room(self, now: datetime) -> None:
+    def _decide(self, now: datetime) -> list[tuple[_Driven, Command]]:
+        return [(driven, command) for driven in self._driven.values() for command in _decided(driven, now)]
+
+    def _found_room(self, now: datetime) -> bool:
         """Moves runs up in their lines, and asks for slots in the pools; what others hold is looked at again after a while."""
-        is_due = self._clock.monotonic() >= self._ask_at
+        found, is_due = False, self._clock.monotonic() >= self._ask_at
         if is_due:
             self._ask_at = self._clock.monotonic() + POLL.total_seconds()
         for driven in self._driven.values():
             if is_due and driven.behind is not None and not driven.run.cancel_requested:
                 self._move_up(driven, now)
-            for pool, wanted in slots_wanted(driven.run, now).items() if driven.run.graph.pools else ():
-                held = driven.run.used.get(pool, 0)
+                found |= bool(driven.pending)
+            room = max(0, driven.run.max_parallel - len(driven.run.running))
+            for pool, ready in slots_wanted(driven.run, now).items() if driven.run.graph.pools else ():
+                held, size = driven.run.used.get(pool, 0), self._pools.get(pool, 1)
+                wanted = min(ready, size, room)
                 if (held, wanted) != driven.told.get(pool, (0, 0)) or (wanted and is_due):
-                    size = self._pools.get(pool, 1)
-                    granted = self._journal.slots(driven.lease, pool, size=size, held=held, wanted=min(wanted, size), now=now)
+                    granted = self._journal.slots(driven.lease, pool, size=size, held=held, wanted=wanted, now=now)
                     driven.slots[pool], driven.told[pool] = held + granted, (held + granted, wanted - granted)
+                    found |= granted > 0
+        return found
 
     def _leave(self, now: datetime, stays: Stays) -> None:
         """Leaves the runs that only a person can move on, if that is what was asked for; they keep what they hold."""
