@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from drystone.engines.layout import Layout
     from drystone.engines.vault import Vault
     from drystone.plugin.registry import Registry
-    from drystone.ports import Journal
+    from drystone.ports import Clock, Ids, Journal
     from drystone.settings import Settings
 
 STORE_FILE = "drystone.db"
@@ -65,14 +65,16 @@ def machine(project: Path) -> Machine:
 
 def world(project: Path) -> World:
     """The surroundings of a command that works in a project."""
-    from drystone.adapters.clock import SystemClock
-    from drystone.adapters.ids import SystemIds
+    return world_of(Parts(project))
+
+
+def world_of(parts: Parts) -> World:
+    """The surroundings that are made of these parts."""
     from drystone.adapters.yaml_text import parse
     from drystone.app.world import World
 
-    parts = Parts(project)
     return World(
-        project=project,
+        project=parts.project,
         home=parts.layout.home,
         library=library(),
         cwd=Path.cwd(),
@@ -80,8 +82,8 @@ def world(project: Path) -> World:
         by=f"{getpass.getuser()}@{socket.gethostname()}",
         registry=parts.registry,
         parse=parse,
-        clock=SystemClock(),
-        ids=SystemIds(),
+        clock=parts.clock,
+        ids=parts.ids,
         pools=lambda: parts.settings.pools,
         has_store=parts.has_store,
         journal=lambda: parts.journal,
@@ -118,6 +120,27 @@ class Parts:
         except (OSError, UnicodeDecodeError) as error:
             raise ProjectError(f'"{path}" cannot be read: {error}') from error
         return load(environ(), text)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The machine's time."""
+        from drystone.adapters.clock import SystemClock
+
+        return SystemClock()
+
+    @cached_property
+    def ids(self) -> Ids:
+        """Fresh names, and chance."""
+        from drystone.adapters.ids import SystemIds
+
+        return SystemIds()
+
+    @property
+    def owner(self) -> str:
+        """Who drives the runs that are taken here: this process."""
+        from drystone.adapters import owner
+
+        return owner.me()
 
     @cached_property
     def layout(self) -> Layout:
@@ -166,9 +189,6 @@ class Parts:
 
     def engine(self, observers: Sequence[Observer]) -> EmbeddedEngine:
         """The embedded engine, told who watches."""
-        from drystone.adapters import owner
-        from drystone.adapters.clock import SystemClock
-        from drystone.adapters.ids import SystemIds
         from drystone.engines.attempt import Performer
         from drystone.engines.breaker import Breakers
         from drystone.engines.embedded.engine import EmbeddedEngine
@@ -176,8 +196,10 @@ class Parts:
         from drystone.settings import child_environ
 
         given = child_environ(self.settings, environ())
-        clock, ids, settings = SystemClock(), SystemIds(), self.settings.engine
-        breakers = Breakers(clock=clock, jitter=ids.jitter, failures=settings.breaker_failures, cooldown=settings.breaker_cooldown)
+        settings = self.settings.engine
+        breakers = Breakers(
+            clock=self.clock, jitter=self.ids.jitter, failures=settings.breaker_failures, cooldown=settings.breaker_cooldown
+        )
         performer = Performer(
             registry=self.registry,
             process=self.process,
@@ -190,10 +212,10 @@ class Parts:
             journal=self.journal,
             performer=performer,
             layout=self.layout,
-            clock=clock,
-            ids=ids,
+            clock=self.clock,
+            ids=self.ids,
             settings=settings,
-            owner=owner.me(),
+            owner=self.owner,
             pools=self.settings.pools,
             observers=observers,
         )

@@ -54,6 +54,7 @@ SENTENCES = {
 }
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,9}(\[\d\]|\[\"[a-z ]{1,5}\"\])?", fullmatch=True)
+PEOPLE = st.from_regex(r"[a-z]+(@[a-z.-]+)?", fullmatch=True)
 COUNTS = st.one_of(st.none(), st.integers(1, 99))
 FAILURES = st.builds(
     lambda times, attempt, message, **fields: Fails(
@@ -76,7 +77,7 @@ FAULTS = st.one_of(
     st.builds(changes_nothing, NAMES),
     st.builds(Interruption, what=WHATS, event=st.integers(1, 999)),
     st.builds(Interruption, what=WHATS, task=NAMES, undo=st.booleans()),
-    st.builds(Answer, task=NAMES, approves=st.booleans(), by=st.none() | st.from_regex(r"[a-z]+(@[a-z.-]+)?", fullmatch=True), comment=st.text().map(str.strip)),
+    st.builds(Answer, task=NAMES, approves=st.booleans(), by=st.none() | PEOPLE, comment=st.text().map(str.strip)),
 )
 
 
