@@ -17,6 +17,7 @@ from drystone.adapters.clock import SystemClock
 from drystone.adapters.process import SupervisedProcess
 from drystone.adapters.redact import Redactor
 from drystone.engines import attempt
+from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
 from drystone.errors import FailureClass
 
@@ -25,12 +26,14 @@ from drystone.errors import FailureClass
 def context(tmp_path: Path) -> Callable[[Callable[[], Path]], AttemptContext]:
     """Makes a context whose attempt has that folder."""
 
+    breakers = Breakers(clock=SystemClock(), jitter=lambda: 0.0, failures=5, cooldown=timedelta(seconds=30))
+
     def make(folder: Callable[[], Path]) -> AttemptContext:
         return AttemptContext(
             run_id="R", plan="p", task="t", attempt=1, token="R.t", environment="", project=tmp_path, folder=folder,
             state_folder=lambda: tmp_path / "state", artifacts_folder=lambda: tmp_path / "artifacts", environ=dict(os.environ),
             control=Control(SystemClock(), timedelta(minutes=1)), redactor=Redactor(), runner=SupervisedProcess(),
-            on_progress=lambda message, data: None,
+            on_progress=lambda message, data: None, breakers=breakers,
         )  # fmt: skip
 
     return make

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from drystone.adapters.process import SupervisedProcess
+from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
 
 ADDRESS = f"127.77.201.{1 + os.getpid() % 250}"
@@ -89,7 +90,13 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def new_attempt(tmp_path: Path, project: Path) -> Iterator[Callable[..., Attempt]]:
+def breakers() -> Breakers:
+    """Of all attempts of a test. They open late, so that only tests about them meet them."""
+    return Breakers(clock=RealClock(), jitter=lambda: 0.0, failures=100, cooldown=timedelta(seconds=30))
+
+
+@pytest.fixture
+def new_attempt(tmp_path: Path, project: Path, breakers: Breakers) -> Iterator[Callable[..., Attempt]]:
     """Makes attempts of one instance: they share its state folder, as attempts of a run do."""
     made: list[Attempt] = []
 
@@ -102,7 +109,7 @@ def new_attempt(tmp_path: Path, project: Path) -> Iterator[Callable[..., Attempt
             project=project, folder=lambda: folder, state_folder=lambda: tmp_path / "state",
             artifacts_folder=lambda: tmp_path / "runs" / run / "artifacts", environ={**os.environ, **(env or {})},
             control=control, redactor=PlainRedactor(), runner=SupervisedProcess(),
-            on_progress=lambda message, data: progress.append((message, data)),
+            on_progress=lambda message, data: progress.append((message, data)), breakers=breakers,
         )  # fmt: skip
         made.append(Attempt(ctx=ctx, folder=folder, control=control, progress=progress))
         return made[-1]

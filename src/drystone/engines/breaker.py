@@ -20,7 +20,9 @@ from drystone.errors import FailureClass, HeldBackError
 from drystone.ports import Clock
 
 COUNTED = frozenset({FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.RATE_LIMITED})
-"""What says that an endpoint is down, or has too much to do. Every other answer is an answer."""
+"""What says that an endpoint is down, or has too much to do."""
+ANSWERED = frozenset({FailureClass.REFUSED, FailureClass.CONFLICT, FailureClass.FAILED})
+"""What only an endpoint says that is there."""
 
 SPREAD = 0.1
 """Share of the cooldown over which those that were held back come again, so that they do not all meet the one that is let through."""
