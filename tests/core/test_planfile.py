@@ -153,7 +153,7 @@ def test_a_condition_in_a_block_is_one_expression_and_no_text(plan_of):
         ("tasks: {a: {noop: {}, retry: {attempts: 2, on: [flaky]}}}\n", '1:49 "flaky" is not a failure class | there are unreachable'),
         ("tasks: {a: {noop: {}, retry: {attempts: 2, on: timeout}}}\n", '1:48 "on" of the retry of task "a" must be a list'),
         ("tasks: {a: {noop: {}, retry: {attempts: true}}}\n", '1:41 "attempts" of the retry of task "a" must be a whole number'),
-        ("tasks: {a: {noop: {}, undo: later}}\n", '1:29 "undo" of task "a" cannot be "later" | it is one of auto, restore, none, irreversible'),
+        ("tasks: {a: {noop: {}, undo: x}}\n", '1:29 "undo" of task "a" cannot be "x" | it is one of auto, restore, none, irreversible'),
         ("tasks: {a: {noop: {}, undo: {nop: {}}}}\n", '1:30 unknown key "nop" in the undo of task "a" | did you mean "noop"?'),
         ("tasks: {a: {noop: {}, undo: {retry: 2}}}\n", '1:29 the undo of task "a" has no kind'),
         ("tasks: {a: {noop: {}, labels: {x: 1}}}\n", '1:35 "x" of the labels of task "a" must be text: quote it, not the number 1'),

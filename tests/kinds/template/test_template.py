@@ -66,6 +66,15 @@ def test_undo_removes_what_was_not_there(new_attempt, motd):
     assert not motd.exists()
 
 
+def test_a_run_that_puts_back_what_was_there_has_nothing_to_undo(new_attempt, motd):
+    motd.write_text("old")
+    run(new_attempt(), content="new", dest=str(motd))
+    run(new_attempt(), content="old", dest=str(motd))
+    motd.write_text("somebody's since")
+    assert not template.undo(new_attempt().ctx, config(content="new", dest=str(motd))).changed
+    assert motd.read_text() == "somebody's since"
+
+
 def test_undo_after_a_retry_goes_back_to_before_the_first_attempt(new_attempt, motd):
     motd.write_text("old")
     run(new_attempt(), content="first", dest=str(motd))
