@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from drystone.engines.breaker import Breakers
 from drystone.errors import FailureClass, HeldBackError
+from drystone.testing.clock import SimulatedClock
 
 WEB = "ssh://web-1:22"
 DOWN, LIMITED = FailureClass.UNREACHABLE, FailureClass.RATE_LIMITED
 
 
-@dataclass
-class Hands:
-    """A clock whose hands a test moves."""
-
-    passed: float = 1_000.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self.passed
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock()
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
-
-
-@pytest.fixture
-def make(hands: Hands) -> Callable[..., Breakers]:
+def make(clock: SimulatedClock) -> Callable[..., Breakers]:
     """Breakers that open after 3 failures for 30 seconds."""
 
     def make(*, jitter: float = 0.0, cooldown: float = 30.0) -> Breakers:
-        return Breakers(clock=hands, jitter=lambda: jitter, failures=3, cooldown=timedelta(seconds=cooldown))
+        return Breakers(clock=clock, jitter=lambda: jitter, failures=3, cooldown=timedelta(seconds=cooldown))
 
     return make
 
@@ -67,10 +54,10 @@ def test_everybody_is_let_through_before_it_failed_so_often(make: Callable[..., 
         breakers.enter(WEB, name)
 
 
-def test_so_many_failures_in_a_row_hold_the_next_one_back_until_the_cooldown_is_over(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_so_many_failures_in_a_row_hold_the_next_one_back_until_the_cooldown_is_over(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 10
+    clock.advance(timedelta(seconds=10))
     error = held(breakers)
     assert error.message == "held back: ssh://web-1:22 failed 3 times in a row, last: connection refused"
     assert (error.failure_class, seconds(error), error.changed) == (DOWN, 20, False)
@@ -91,11 +78,11 @@ def test_other_endpoints_are_not_held_back(make: Callable[..., Breakers]) -> Non
 
 
 def test_one_is_let_through_after_the_cooldown_and_the_others_wait_for_what_becomes_of_it(
-    make: Callable[..., Breakers], hands: Hands
+    make: Callable[..., Breakers], clock: SimulatedClock
 ) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 30
+    clock.advance(timedelta(seconds=30))
     breakers.enter(WEB, "first")
     held(breakers, "second")
     breakers.succeeded(WEB)
@@ -103,10 +90,10 @@ def test_one_is_let_through_after_the_cooldown_and_the_others_wait_for_what_beco
     breakers.enter(WEB, "third")
 
 
-def test_when_that_one_fails_it_is_open_for_another_cooldown(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_when_that_one_fails_it_is_open_for_another_cooldown(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 30
+    clock.advance(timedelta(seconds=30))
     breakers.enter(WEB, "first")
     fail(breakers, 1, "first")
     error = held(breakers)
@@ -114,39 +101,39 @@ def test_when_that_one_fails_it_is_open_for_another_cooldown(make: Callable[...,
     assert "failed 4 times in a row" in error.message
 
 
-def test_one_that_is_let_through_may_go_there_more_than_once(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_one_that_is_let_through_may_go_there_more_than_once(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 30
+    clock.advance(timedelta(seconds=30))
     breakers.enter(WEB, "first")
     breakers.enter(WEB, "first")
 
 
-def test_when_that_one_says_nothing_the_next_one_is_let_through(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_when_that_one_says_nothing_the_next_one_is_let_through(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 30
+    clock.advance(timedelta(seconds=30))
     breakers.enter(WEB, "first")
     breakers.left(WEB, "first")
     breakers.enter(WEB, "second")
 
 
-def test_one_that_never_comes_to_an_end_does_not_hold_the_others_back_for_ever(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_one_that_never_comes_to_an_end_does_not_hold_the_others_back_for_ever(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 30
+    clock.advance(timedelta(seconds=30))
     breakers.enter(WEB, "stuck")
-    hands.passed += 29
+    clock.advance(timedelta(seconds=29))
     held(breakers, "second")
-    hands.passed += 1
+    clock.advance(timedelta(seconds=1))
     breakers.enter(WEB, "second")
     held(breakers, "third")
 
 
-def test_those_that_set_out_before_it_opened_do_not_make_it_last_longer(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_those_that_set_out_before_it_opened_do_not_make_it_last_longer(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 29
+    clock.advance(timedelta(seconds=29))
     fail(breakers, 5)
     assert seconds(held(breakers)) == 1
 
@@ -158,10 +145,10 @@ def test_an_answer_to_one_that_set_out_before_it_opened_closes_it(make: Callable
     breakers.enter(WEB, "next")
 
 
-def test_what_the_endpoint_asked_for_is_the_least_cooldown(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_what_the_endpoint_asked_for_is_the_least_cooldown(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     breakers.failed(WEB, "a", LIMITED, "answered 429", timedelta(minutes=5))
-    hands.passed += 60
+    clock.advance(timedelta(seconds=60))
     fail(breakers, 2)
     assert seconds(held(breakers)) == 240
 
@@ -186,14 +173,14 @@ def test_those_that_are_held_back_come_again_a_little_apart(make: Callable[..., 
     assert seconds(held(breakers)) == 31.5
 
 
-def test_those_that_wait_for_a_slow_trial_ask_ever_less_often(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_those_that_wait_for_a_slow_trial_ask_ever_less_often(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 30
+    clock.advance(timedelta(seconds=30))
     breakers.enter(WEB, "slow")
     waits = []
-    for passed in (0, 3, 6, 12):
-        hands.passed = 1_030.0 + passed
+    for passed in (0, 3, 3, 6):
+        clock.advance(timedelta(seconds=passed))
         waits.append(seconds(held(breakers)))
     assert waits == [3, 3, 6, 12]
 
@@ -205,10 +192,10 @@ def test_without_a_cooldown_nobody_is_held_back(make: Callable[..., Breakers]) -
     breakers.enter(WEB, "second")
 
 
-def test_of_many_threads_one_is_let_through(make: Callable[..., Breakers], hands: Hands) -> None:
+def test_of_many_threads_one_is_let_through(make: Callable[..., Breakers], clock: SimulatedClock) -> None:
     breakers = make()
     fail(breakers, 3)
-    hands.passed += 30
+    clock.advance(timedelta(seconds=30))
     gate = threading.Barrier(32)
     through: list[int] = []
 
