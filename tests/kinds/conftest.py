@@ -90,9 +90,15 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def breakers() -> Breakers:
+def real_clock() -> RealClock:
+    """The machine's time."""
+    return RealClock()
+
+
+@pytest.fixture
+def breakers(real_clock: RealClock) -> Breakers:
     """Of all attempts of a test. They open late, so that only tests about them meet them."""
-    return Breakers(clock=RealClock(), jitter=lambda: 0.0, failures=100, cooldown=timedelta(seconds=30))
+    return Breakers(clock=real_clock, jitter=lambda: 0.0, failures=100, cooldown=timedelta(seconds=30))
 
 
 @pytest.fixture

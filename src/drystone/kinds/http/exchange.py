@@ -13,6 +13,7 @@ from drystone.kinds.http.config import SAFE_METHODS, HttpConfig
 
 BODY_LIMIT_BYTES = 1 << 19
 """What is kept of a body: outputs go into the store, which is no place for files."""
+_PORTS = {"http": 80, "https": 443}
 
 
 def client_for(config: HttpConfig) -> httpx.AsyncClient:
@@ -41,6 +42,16 @@ def _trust(verify: bool | str) -> Any:
     import ssl
 
     return ssl.create_default_context(cafile=verify)
+
+
+def endpoint_of(method: str, url: str) -> str:
+    """Whom the request goes to, as `http://host:port`. Raises PermanentError(invalid) when the URL cannot be used."""
+    try:
+        found = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise _failure(method, url, error) from error
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return f"{found.scheme}://{host}:{found.port or _PORTS[found.scheme]}"
 
 
 def body_of(config: HttpConfig) -> dict[str, Any]:

@@ -75,17 +75,22 @@ async def _while_allowed(ctx: api.Context, work: Coroutine[Any, Any, T]) -> T:
 
 async def _attempt(ctx: api.Context, config: HttpConfig) -> Answer:
     # httpx costs a tenth of a second to import, which runs without a request do not pay.
-    from drystone.kinds.http.exchange import body_of, client_for, exchange
+    from drystone.kinds.http.exchange import body_of, client_for, endpoint_of, exchange
 
     arguments = body_of(config)
     ours = {**arguments.get("headers", {}), **({} if config.verb in SAFE_METHODS else {"Idempotency-Key": ctx.token})}
     theirs = {name.lower() for name in config.headers}
     arguments["headers"] = {name: value for name, value in ours.items() if name.lower() not in theirs}
     async with client_for(_with_paths(ctx, config)) as client:
-        answer = await exchange(client, config.verb, _with_params(config.url, config.params), **arguments)
-        ctx.log(f"{answer.method} {answer.url}: {answer.status}")
-        if not answers.is_ok(config, answer.status):
-            raise answers.failure(config, answer)
+        with ctx.endpoint(endpoint_of(config.verb, config.url)):
+            answer = await exchange(client, config.verb, _with_params(config.url, config.params), **arguments)
+            ctx.log(f"{answer.method} {answer.url}: {answer.status}")
+            failure = None if answers.is_ok(config, answer.status) else answers.failure(config, answer)
+            if isinstance(failure, TemporaryError):
+                raise failure
+        # A request that is wrong was answered all the same.
+        if failure is not None:
+            raise failure
         if config.job is None:
             return answer
         return await _follow(ctx, config, config.job, client, answer)
