@@ -48,8 +48,20 @@ class Database(Protocol):
         """In a transaction that writes: keeps others who hold the same out until its end."""
         ...
 
+    def check(self, connection: Connection) -> None:
+        """Raises StoreError when what the connection writes to cannot be found by others any more."""
+        ...
+
     def errors(self) -> AbstractContextManager[None]:
         """Turns the driver's errors into StoreError, with the next step."""
+        ...
+
+    def damaged(self, what: str) -> StoreError:
+        """The error for rows that nothing can be made of."""
+        ...
+
+    def examine(self, connection: Connection) -> None:
+        """Looks at all of it, which may take a while. Raises StoreError when something is damaged."""
         ...
 
     def version(self, connection: Connection) -> str | None:

@@ -49,6 +49,9 @@ class Postgres:
         """An advisory lock, as there may be no row yet that could be held."""
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%(what)s, 0))", {"what": f"drystone {what}"})
 
+    def check(self, connection: Connection) -> None:
+        """Nothing to do: a server keeps its files."""
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """By SQLSTATE where the server says one."""
@@ -73,6 +76,14 @@ class Postgres:
             case _:
                 what, hint = f"failed: {reason}", "look into the server's log"
         return StoreError(f'store "{self.name}" {what}', hint=hint)
+
+    def damaged(self, what: str) -> StoreError:
+        """The server has checked its files; somebody else may have written into its tables."""
+        hint = "restore it from a backup; does something else write to its tables?"
+        return StoreError(f'store "{self.name}" is damaged: {what}', hint=hint)
+
+    def examine(self, connection: Connection) -> None:
+        """Nothing to do: to look after its files is the server's work."""
 
     def version(self, connection: Connection) -> str | None:
         """None when the table is not there."""

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from drystone.core import codec
 from drystone.core.events import Event
@@ -26,8 +27,29 @@ EVENTS_AT_ONCE = 2000
 """Events fetched with one question: some 600 kB of text."""
 BUSY = timedelta(seconds=30)
 """How long a write waits for another process. 30 s outlasts a slow laptop disk; the drivers' default of 5 s does not."""
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
+"""What comes of text in rows that is not as it was written."""
+
 ALL = 1 << 62
 """More rows than any store has: SQLite and PostgreSQL say "no limit" in different words."""
+
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+
+
+def _reading(
+    method: Callable[Concatenate[SqlJournal, _Given], _Answer],
+) -> Callable[Concatenate[SqlJournal, _Given], _Answer]:
+    """Rows of which nothing can be made are told as damage of the store."""
+
+    @wraps(method)
+    def read(self: SqlJournal, /, *given: _Given.args, **more: _Given.kwargs) -> _Answer:
+        try:
+            return method(self, *given, **more)
+        except UNREADABLE as error:
+            raise self.damaged(error) from error
+
+    return read
 
 
 class SqlJournal:
@@ -55,6 +77,7 @@ class SqlJournal:
         self._local = threading.local()
         self._guard = threading.Lock()
         self._connections: list[Connection] = []
+        self._is_lost = False
         try:
             with self._database.errors():
                 if _is_older(self._database.version(self._connect())):
@@ -115,6 +138,24 @@ class SqlJournal:
         with self._asking() as connection:
             return connection.execute(self._queries[query], row).fetchone()
 
+    def check(self) -> None:
+        """Raises StoreError when others would not find what is written: the file was deleted, say. What it held is saved first."""
+        with self._database.errors():
+            try:
+                self._database.check(self._connect())
+            except StoreError:
+                self._is_lost = True
+                raise
+
+    def examine(self) -> None:
+        """Looks at all of the store, which may take a while. Raises StoreError when something is damaged."""
+        with self._asking() as connection:
+            self._database.examine(connection)
+
+    def damaged(self, why: Exception | str) -> StoreError:
+        """The error for rows of which nothing can be made."""
+        return self._database.damaged(why if isinstance(why, str) else f"{type(why).__name__}: {why}")
+
     def close(self) -> None:
         """Lets go of the connections of all threads."""
         with self._guard:
@@ -127,6 +168,7 @@ class SqlJournal:
 
     def create(self, record: RunRecord, summary: RunSummary, lock: LockInfo | None = None) -> None:
         """A new run, and its lock; `ports.Journal.create` says when it is refused."""
+        self.check()
         with self._writing() as connection:
             if connection.execute(self._queries["insert_run"], rows.from_record(record)).rowcount == 0:
                 known = connection.execute(self._queries["record_by_token"], {"token": record.token}).fetchone()
@@ -154,6 +196,9 @@ class SqlJournal:
                     connection.cursor().executemany(queries["put_task"], [rows.from_task(task) for task in batch.tasks])
                 if batch.answered:
                     connection.cursor().executemany(queries["answer"], [{"id": each, "run": batch.run} for each in batch.answered])
+        # No end is reported that others cannot see. To look each time would be a large part of what an append costs.
+        if self._is_lost or any(batch.summary is not None and batch.summary.status.is_final for batch in batches):
+            self.check()
 
     def _check_epoch(self, connection: Connection, run: str, epoch: int) -> None:
         row = connection.execute(self._queries["epoch"], {"run": run}).fetchone()
@@ -162,6 +207,7 @@ class SqlJournal:
         if row[0] != epoch:
             raise answers.lease_lost(run, row[1])
 
+    @_reading
     def record(self, run: str) -> RunRecord:
         """Raises NotFoundError."""
         row = self._one("record", run=run)
@@ -169,6 +215,7 @@ class SqlJournal:
             raise answers.no_run(run)
         return rows.to_record(row)
 
+    @_reading
     def by_token(self, token: str) -> RunRecord | None:
         """The run that was started with this token."""
         row = self._one("record_by_token", token=token)
@@ -177,13 +224,19 @@ class SqlJournal:
     def events(self, run: str, after: int = 0) -> Iterator[Event]:
         """In order of `seq`, those with seq > after."""
         while bodies := self._all("events", run=run, after=after, count=EVENTS_AT_ONCE):
-            for (body,) in bodies:
-                event = codec.loads(body)
-                after = event.seq
-                yield event
+            try:
+                for (body,) in bodies:
+                    event = codec.loads(body)
+                    if event.seq != after + 1:
+                        raise self.damaged(f"event {after + 1} of run {run} is missing")
+                    after = event.seq
+                    yield event
+            except UNREADABLE as error:
+                raise self.damaged(error) from error
             if len(bodies) < EVENTS_AT_ONCE:
                 return
 
+    @_reading
     def tasks(self, run: str) -> Sequence[TaskRow]:
         """The projection of a run's instances, by id."""
         return [rows.to_task(row) for row in self._all("tasks", run=run)]
@@ -196,6 +249,7 @@ class SqlJournal:
             found = self._all("find", prefix=prefix, upper=prefix.upper(), length=len(prefix)) if prefix else []
         return answers.chosen(prefix, [row[0] for row in found])
 
+    @_reading
     def summary(self, run: str) -> RunSummary:
         """Raises NotFoundError."""
         row = self._one("summary", run=run)
@@ -203,6 +257,7 @@ class SqlJournal:
             raise answers.no_run(run)
         return rows.to_summary(row, self._is_alive)
 
+    @_reading
     def summaries(
         self, *, plan: str | None = None, environment: str | None = None, limit: int | None = 50, attention: bool = False
     ) -> Sequence[RunSummary]:
@@ -211,6 +266,7 @@ class SqlJournal:
         found = self._all("summaries", plan=plan, environment=environment, count=count, attention=int(attention))
         return [rows.to_summary(row, self._is_alive) for row in found]
 
+    @_reading
     def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:
         """Task -> seconds of its instances in the newest runs of the plan that succeeded."""
         with self._asking() as connection:
@@ -219,8 +275,10 @@ class SqlJournal:
 
     # ---- leases -------------------------------------------------------------------------------------------------------
 
+    @_reading
     def claim(self, run: str, owner: str, lease: timedelta, now: datetime) -> Lease:
         """Takes the run with the next epoch, unless another's lease is alive."""
+        self.check()
         with self._writing() as connection:
             row = connection.execute(self._queries["lease"], {"run": run}).fetchone()
             if row is None:
@@ -237,6 +295,7 @@ class SqlJournal:
 
     def renew(self, lease: Lease, until: datetime) -> None:
         """Raises LockedError when the lease was lost."""
+        self.check()
         with self._writing() as connection:
             row = {"run": lease.run, "epoch": lease.epoch, "owner": lease.owner, "until": codec.to_text(until)}
             if connection.execute(self._queries["renew"], row).rowcount == 0:
@@ -266,12 +325,14 @@ class SqlJournal:
         with self._writing() as connection:
             connection.execute(self._queries["unlock"], {"environment": environment, "run": run})
 
+    @_reading
     def locks(self) -> Sequence[LockInfo]:
         """All held environments, by name."""
         return [rows.to_lock(row) for row in self._all("locks")]
 
     # ---- lines and pools ----------------------------------------------------------------------------------------------
 
+    @_reading
     def line(self, key: str) -> Sequence[Place]:
         """The runs that share a concurrency key, in order: the first one has it."""
         now = self._now()
@@ -304,6 +365,7 @@ class SqlJournal:
         with self._writing() as connection:
             connection.execute(self._queries["leave"], {"run": run})
 
+    @_reading
     def slots(self, lease: Lease, pool: str, *, size: int, held: int, wanted: int, now: datetime) -> int:
         """How many more slots of a pool the run may take now. Whoever asks often and in vain writes nothing."""
         with self._writing() as connection:
@@ -328,6 +390,7 @@ class SqlJournal:
         if connection.execute(self._queries["is_run"], {"run": run}).fetchone() is None:
             raise answers.no_run(run)
 
+    @_reading
     def requests(self, runs: Collection[str]) -> Sequence[Request]:
         """Wishes for these runs that nobody has answered, oldest first."""
         return [rows.to_request(row) for row in self._all("requests") if row[1] in runs]

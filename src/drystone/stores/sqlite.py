@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from drystone.errors import StoreError
 from drystone.stores import migrations, queries
 from drystone.stores.databases import Connection
+from drystone.stores.sqlite_file import FileConnection, StoreFile
 
 
 class Sqlite:
@@ -24,17 +24,23 @@ class Sqlite:
         self.path = path
         self.busy = busy
         self.queries = queries.load(parameter=r":\1", locked="")
+        self._file = StoreFile(path)
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self) -> FileConnection:
         """WAL mode stays in the file; that every commit waits for the disk (FULL) must be said each time."""
-        if not self.path.exists():
-            self._make()
+        self._file.prepare()
         connection = sqlite3.connect(
-            self.path, timeout=self.busy.total_seconds(), isolation_level=None, check_same_thread=False
+            self.path, timeout=self.busy.total_seconds(), isolation_level=None, check_same_thread=False, factory=FileConnection
         )
+        self._file.opened(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+    def check(self, connection: Connection) -> None:
+        """The file may have been deleted or replaced, which SQLite does not notice."""
+        assert isinstance(connection, FileConnection)
+        self._file.check(connection)
 
     def hold(self, connection: Connection, what: str) -> None:
         """Nothing to do: who writes is alone."""
@@ -68,12 +74,26 @@ class Sqlite:
                 seconds = f"{self.busy.total_seconds():g}"
                 what, hint = f"is busy: another process has been writing for {seconds} s", "see which process has it open, then try again"
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                what, hint = f"is damaged: {error}", "move it away and restore it from a backup, or start with an empty one"
+                return self.damaged(str(error))
             case sqlite3.SQLITE_IOERR:
-                what, hint = f"cannot be read or written: {error}", "look at the disk and the kernel's log"
+                what, hint = f"cannot be read or written: {error}", "look at the disk, at quotas (ulimit -f) and the kernel's log"
+            case _ if str(error).startswith("Could not decode"):
+                # It would go on with the text itself.
+                return self.damaged("it holds text that is none")
             case _:
                 what, hint = f"failed: {error}", 'look at it with "drystone doctor"'
         return StoreError(f'store "{self.path}" {what}', hint=hint)
+
+    def damaged(self, what: str) -> StoreError:
+        """With the one way out that there is."""
+        hint = "move it away and restore it from a backup, or start with an empty one"
+        return StoreError(f'store "{self.path}" is damaged: {what}', hint=hint)
+
+    def examine(self, connection: Connection) -> None:
+        """SQLite's own look at every page."""
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise self.damaged(" ".join(found.split()))
 
     def version(self, connection: Connection) -> str | None:
         """SQLite has no code of its own for a missing table."""
@@ -93,11 +113,6 @@ class Sqlite:
             migrations.upgrade("sqlite://", connection, lock=self.begin, is_needed=lambda: is_needed(self.version(connection)))
         finally:
             connection.close()
-
-    def _make(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
     def _to_wal(self, connection: sqlite3.Connection) -> None:
         # Changing the mode does not wait for others as other statements do, so it is tried again by hand.

@@ -35,11 +35,12 @@ class StoreFile:
         self.path = path
         self.wal = path.with_name(f"{path.name}-wal")
         self._opened: _Identity | None = None
+        self._copy: Path | None = None
 
     def prepare(self) -> None:
         """Before a connection: makes the file when it is not there. Raises StoreError when it was emptied or taken away."""
         if self._opened is not None and _identity(self.path) != self._opened:
-            raise self._gone("")
+            raise self._gone()
         if not self.path.exists():
             self._make()
         if self.path.stat().st_size == 0:
@@ -78,7 +79,8 @@ class StoreFile:
     def check(self, connection: FileConnection) -> None:
         """Raises StoreError when the file or its journal is not in its place any more; then all it holds is saved first."""
         if connection.file != _identity(self.path):
-            raise self._gone(self._rescued(connection))
+            self._rescue(connection)
+            raise self._gone()
         wal = _identity(self.wal)
         if connection.wal is None:
             # It is there from the first question on, but not on file systems that have no such journals.
@@ -90,24 +92,21 @@ class StoreFile:
                 hint=f'nothing is lost: what it held was written to "{self.path}"',
             )
 
-    def _rescued(self, connection: sqlite3.Connection) -> str:
-        """The path of a copy with all that was ever written; empty when there is no room or no folder for it."""
+    def _rescue(self, connection: sqlite3.Connection) -> None:
+        """Copies all that was ever written, if there still is a folder, and room, for it."""
         copy = self.path.with_name(f"{self.path.name}.rescued-{os.getpid()}")
         with suppress(OSError, sqlite3.Error):
             os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, 0o600))
             with closing(sqlite3.connect(copy)) as target:
                 connection.backup(target)
-            return str(copy)
-        return ""
+            self._copy = copy
 
-    def _gone(self, copy: str) -> StoreError:
+    def _gone(self) -> StoreError:
         what = "replaced by another file" if self.path.exists() else "deleted"
-        mend = (
-            f"all it held was saved; to put it back, once nothing else uses the store:\n"
-            f"rm -f {self.wal} {self.path}-shm; mv {copy} {self.path}"
-            if copy
-            else "restore it from a backup before anything else is run"
-        )
+        mend = "restore it from a backup before anything else is run"
+        if self._copy is not None:
+            back = f"rm -f {self.wal} {self.path}-shm; mv {self._copy} {self.path}"
+            mend = f"all it held was saved; this puts it back, once nothing else uses the store:\n{back}"
         return StoreError(f'store "{self.path}" was {what} while it was in use', hint=mend)
 
 
