@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engines.projects import Project
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,9 @@ def run_plan(tmp_path: Path) -> Callable[..., Ran]:
         return Ran(code=done.returncode, events=[json.loads(line) for line in done.stdout.splitlines()], project=tmp_path)
 
     return run
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty project."""
+    return Project(tmp_path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from drystone.core.events import Event, EventType
 from drystone.core.diagnostics import did_you_mean
+from drystone.core.events import Event, EventType
 from drystone.core.run.attention import Item, Way, attention
 from drystone.core.run.state import Cause, Run, UndoStatus
 from drystone.core.states import RunStatus, TaskStatus
@@ -62,7 +63,8 @@ def request_resume(
         _check_start(run, start)
     match run.status:
         case RunStatus.SUCCEEDED if start is not None:
-            return [_resumed(run, now, by, start, _from(run, start))]
+            afresh = {*_from(run, start), *(_to_reset(run) if only_failed else ())}
+            return [_resumed(run, now, by, start, _in_order(run, afresh))]
         case RunStatus.SUCCEEDED if only_failed and (reset := _to_reset(run)):
             return [_resumed(run, now, by, start, reset)]
         case RunStatus.SUCCEEDED:
@@ -79,7 +81,7 @@ def request_resume(
                 hint = f"look at what it did, then: drystone attention retry|skip {run.id} {doubt[0]}"
                 raise RefusedError(f'whether "{doubt[0]}" of run {run.id} took effect is not known', hint=hint)
             afresh = {*_to_reset(run), *(_from(run, start) if start is not None else ())}
-            return [_resumed(run, now, by, start, [instance.id for instance in run.in_order() if instance.id in afresh])]
+            return [_resumed(run, now, by, start, _in_order(run, afresh))]
         case _:
             if start is not None or only_failed:
                 raise RefusedError(f'run {run.id} has not ended: "{run.status}"', hint=f"go on with it first: drystone resume {run.id}")
@@ -150,6 +152,10 @@ def _from(run: Run, start: str) -> list[str]:
         if not node.task.closing and any(need in reached for need in node.needs):
             reached.add(other)
     return [i.id for i in run.in_order() if i.task in reached and (i.task != name or start in (i.id, name))]
+
+
+def _in_order(run: Run, ids: Collection[str]) -> list[str]:
+    return [instance.id for instance in run.in_order() if instance.id in ids]
 
 
 def _to_reset(run: Run) -> list[str]:

@@ -193,6 +193,9 @@ class EmbeddedEngine:
         driven.add([_created(record, expected)])
         driven.key, driven.behind = record.concurrency, []
         self._move_up(driven, now)
+        if driven.behind and policy is OnConflict.REJECT:
+            # Another came at the same moment.
+            driven.add(_gives_up(run, now, f"run {driven.behind[0]} has the concurrency key"))
 
     def _ask_to_cancel(self, run: str, record: RunRecord, now: datetime) -> None:
         reason = f"run {record.id} takes its place"
@@ -215,8 +218,7 @@ class EmbeddedEngine:
             driven.behind = None
             driven.add(self._taken(run, driven.lease, now))
         elif now >= run.created_at + run.graph.plan.concurrency.timeout:
-            data = {"by": "drystone", "reason": f"run {behind[0]} did not end in time", "cause": Cause.TIMEOUT.value}
-            driven.add([Event(type=EventType.RUN_CANCEL_REQUESTED, at=now, run=run.id, data=data)])
+            driven.add(_gives_up(run, now, f"run {behind[0]} did not end in time"))
         elif behind != driven.behind:
             driven.behind = behind
             driven.add([Event(type=EventType.RUN_QUEUED, at=now, run=run.id, data={"key": key, "behind": behind})])
@@ -278,11 +280,10 @@ class EmbeddedEngine:
     def _take_its_places(self, record: RunRecord, run: Run, now: datetime) -> None:
         """The environment and the concurrency key, which it had until it ended. Raises LockedError when another run has them."""
         if record.concurrency is not None:
-            # The run itself stands in the line only while it has not ended.
-            before = [place for place in self._journal.line(record.concurrency) if place.run != run.id]
-            if before and run.status.is_final:
-                raise _has_the_key(record.concurrency, before[0])
             self._journal.join(record.concurrency, run.id, now)
+            first = self._journal.line(record.concurrency)[0]
+            if first.run != run.id:
+                raise _has_the_key(record.concurrency, first)
         self._free_stale_lock(run)
         if run.environment is not None and not self._is_lent(record, run):
             self._journal.lock(self._lock_of(run, now, "resume"))
@@ -602,6 +603,12 @@ def _waits(run: Run, id_: str, now: datetime, pause: Pause) -> list[Event]:
     until = pause.until or (now + pause.duration if pause.duration is not None else None)
     approval = None if pause.approval is None else {**asdict(pause.approval), "approvers": list(pause.approval.approvers)}
     return waits(run, id_, now, until=until, approval=approval, other=pause.run)
+
+
+def _gives_up(run: Run, now: datetime, reason: str) -> list[Event]:
+    """It does not wait any longer for those before it."""
+    data = {"by": "drystone", "reason": reason, "cause": Cause.TIMEOUT.value}
+    return [Event(type=EventType.RUN_CANCEL_REQUESTED, at=now, run=run.id, data=data)]
 
 
 def _has_the_key(key: str, place: Place) -> LockedError:
