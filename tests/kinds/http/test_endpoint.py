@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from drystone.engines.breaker import Breakers
-from drystone.errors import AttemptError, HeldBackError, TemporaryError
+from drystone.errors import AttemptError, FailureClass, HeldBackError, TemporaryError
 from drystone.kinds.http import Http
 
 http = Http()
@@ -77,7 +77,7 @@ def test_a_server_that_says_no_is_there(new_attempt, server, status):
 def test_an_address_without_a_port_is_that_with_the_usual_one(new_attempt, breakers):
     for name in ("http://a.invalid:80", "https://b.invalid:443"):
         for _ in range(2):
-            breakers.failed(name, "another", "unreachable", "no route")
+            breakers.failed(name, "another", FailureClass.UNREACHABLE, "no route")
     assert isinstance(ask(new_attempt(), "http://A.invalid/x"), HeldBackError)
     assert isinstance(ask(new_attempt(), "https://b.invalid"), HeldBackError)
 

@@ -42,6 +42,12 @@ class Login:
     key_files: tuple[str, ...]
     """Only these; the user's own keys and agent when there are none."""
 
+    @property
+    def endpoint(self) -> str:
+        """What it is called in `ctx.endpoint`."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"ssh://{address}:{self.port}"
+
 
 def login_for(host: Host, key_file: Path | None, home: Path) -> Login:
     """What the plan says wins over `~/.ssh/config`. Raises PermanentError(invalid) for hosts behind jump hosts."""

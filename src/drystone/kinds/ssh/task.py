@@ -12,6 +12,7 @@ import hashlib
 import shlex
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,7 @@ from drystone.plugin.templating import render
 if TYPE_CHECKING:
     import paramiko
 
+    from drystone.kinds.ssh.connection import Login
     from drystone.kinds.ssh.session import Ended, Session
 
 _BETWEEN_TRIES = timedelta(milliseconds=500)
@@ -60,8 +62,9 @@ class Ssh(api.Kind):
         if not config.hosts:
             return api.Outcome(result={"ok": 0, "hosts": {}}, changed=False)
         work = _prepare(ctx, config)
+        doors = _enter(ctx, work.logins)
         with ThreadPoolExecutor(min(config.max_parallel, len(config.hosts)), thread_name_prefix="ssh") as pool:
-            futures = {host.name: pool.submit(_on_host, ctx, config, work, host) for host in config.hosts}
+            futures = {host.name: pool.submit(_on_host, ctx, config, work, host, doors[host.name]) for host in config.hosts}
         ctx.check()
         errors = {name: error for name, future in futures.items() if (error := _error_of(future)) is not None}
         does_change = self.changes_things({key: getattr(config, key) for key in ("upload", "run", "script")})
@@ -83,19 +86,24 @@ class _Work:
     commands: tuple[Command, ...]
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of what is uploaded, by `src`."""
-    key_files: Mapping[str, Path] = field(default_factory=dict)
+    logins: Mapping[str, Login] = field(default_factory=dict)
     """By host."""
 
 
 def _prepare(ctx: api.Context, config: SshConfig) -> _Work:
-    """Reads what the project has to give. Raises PermanentError(invalid) when it is not there."""
+    """Reads what the project and the user have to give. Raises PermanentError(invalid) when it is not there or cannot work."""
+    # paramiko takes a quarter of a second to import, which runs without ssh do not pay.
+    from drystone.kinds.ssh.connection import login_for
+
+    home = Path(ctx.environ.get("HOME", "/"))
+    key_files = {host.name: user_path(ctx, host.key_file) for host in config.hosts if host.key_file is not None}
     commands = config.run
     if config.script is not None:
         commands = (Command(command=as_command(_content(ctx, config.script).decode(errors="surrogateescape"), config.args)),)
     return _Work(
         commands=commands,
         files={item.src: _content(ctx, item.src) for item in config.upload},
-        key_files={host.name: user_path(ctx, host.key_file) for host in config.hosts if host.key_file is not None},
+        logins={host.name: login_for(host, key_files.get(host.name), home) for host in config.hosts},
     )
 
 
@@ -120,14 +128,28 @@ def as_command(script: str, args: tuple[str, ...]) -> str:
     )
 
 
+def _enter(ctx: api.Context, logins: Mapping[str, Login]) -> dict[str, ExitStack]:
+    """The circuit breakers of all hosts, entered before the first host is touched, so that what is held back is not half done.
+
+    Each is left by the thread of its host.
+    """
+    doors: dict[str, ExitStack] = {}
+    with ExitStack() as entered:
+        for name, login in logins.items():
+            doors[name] = entered.enter_context(ExitStack())
+            doors[name].enter_context(ctx.endpoint(login.endpoint))
+        entered.pop_all()
+    return doors
+
+
 # ---- one host --------------------------------------------------------------------------------------------------------
 
 
-def _on_host(ctx: api.Context, config: SshConfig, work: _Work, host: Host) -> dict[str, Any]:
-    # paramiko takes a quarter of a second to import, which runs without ssh do not pay.
+def _on_host(ctx: api.Context, config: SshConfig, work: _Work, host: Host, door: ExitStack) -> dict[str, Any]:
     from drystone.kinds.ssh.session import Session
 
-    client = _connect(ctx, config, work, host)
+    with door:
+        client = _connect(ctx, config, work, host)
     session = Session(ctx, host.name, client, quiet=config.sensitive, keep=_KEEP_CHARACTERS // len(config.hosts))
     try:
         for item in config.upload:
@@ -143,14 +165,13 @@ def _on_host(ctx: api.Context, config: SshConfig, work: _Work, host: Host) -> di
 
 
 def _connect(ctx: api.Context, config: SshConfig, work: _Work, host: Host) -> paramiko.SSHClient:
-    from drystone.kinds.ssh.connection import connect, login_for
+    from drystone.kinds.ssh.connection import connect
 
-    login = login_for(host, work.key_files.get(host.name), Path(ctx.environ.get("HOME", "/")))
     deadline = None if config.wait is None else monotonic() + config.wait.total_seconds()
     while True:
         ctx.check()
         try:
-            client = connect(host, login, config.connect_timeout, ctx.check)
+            client = connect(host, work.logins[host.name], config.connect_timeout, ctx.check)
         except TemporaryError as error:
             # A new host may answer before its user or its key is there.
             if deadline is None or error.failure_class not in _AWAY | {FailureClass.REFUSED}:
