@@ -356,6 +356,10 @@ class Journal(Protocol):
         """Task -> seconds that its instances took, from first start to success, in the newest `limit` runs of the plan that succeeded."""
         ...
 
+    def examine(self) -> None:
+        """Looks at all of it, which may take a while. Raises StoreError when something is damaged."""
+        ...
+
     def close(self) -> None:
         """Lets go of files and connections."""
         ...

@@ -55,12 +55,14 @@ def machine(project: Path) -> Machine:
     from drystone.app.doctor import Machine
     from drystone.settings import child_environ
 
-    given, problem = environ(), ""
+    parts = Parts(project)
+    given, problem, examine = environ(), "", None
     try:
-        given = child_environ(Parts(project).settings, environ())
+        given = child_environ(parts.settings, environ())
+        examine = (lambda: parts.journal.examine()) if parts.has_store() else None
     except ProjectError as error:
         problem = error.message
-    return Machine(project=project, environ=given, process=SupervisedProcess(), settings_problem=problem)
+    return Machine(project=project, environ=given, process=SupervisedProcess(), settings_problem=problem, examine_store=examine)
 
 
 def world(project: Path) -> World:

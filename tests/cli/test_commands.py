@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -428,6 +430,24 @@ def test_doctor_names_settings_that_cannot_be_used(project: Path, capfd: pytest.
     (project / "drystone.toml").write_text("[engine]\nmax_paralel = 3\n")
     assert run(["doctor"]) == 1
     assert 'there is no setting "engine.max_paralel"' in capfd.readouterr().out
+
+
+def test_doctor_finds_damage_of_the_store_that_no_command_has_met(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write(project, "ok", OK)
+    store = project / ".drystone" / "drystone.db"
+    assert run(["doctor"]) == 0 and "nothing is stored yet" in capfd.readouterr().out
+    assert run(["run", "ok"]) == 0
+    assert run(["doctor"]) == 0 and "the store is whole" in capfd.readouterr().out
+    with closing(sqlite3.connect(store)) as opened:
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = opened.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'locks'").fetchone()
+    with store.open("r+b") as pages:
+        pages.seek((page - 1) * 4096)
+        pages.write(b"\xff" * 4096)
+    assert run(["runs"]) == 0
+    assert run(["doctor"]) == 1
+    out = capfd.readouterr().out
+    assert f'store "{store}" is damaged' in out and "restore it from a backup" in out
 
 
 def test_lab_list_of_an_empty_lab(project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

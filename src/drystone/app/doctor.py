@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from drystone.app import places
-from drystone.errors import DrystoneError
+from drystone.errors import DrystoneError, StoreError
 from drystone.ports import Process, ProcessSpec
 
 TERRAFORM_CHOICE = "DRYSTONE_TERRAFORM"
@@ -35,12 +35,16 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the checks look at. `environ` is what tasks get; `settings_problem` is why drystone.toml cannot be used, or empty."""
+    """What the checks look at. `environ` is what tasks get; `settings_problem` is why drystone.toml cannot be used, or empty.
+
+    examine_store: looks at all of the store, and raises StoreError when it is damaged; None when there is none yet.
+    """
 
     project: Path
     environ: Mapping[str, str]
     process: Process
     settings_problem: str = ""
+    examine_store: Callable[[], None] | None = None
 
     def which(self, program: str) -> str | None:
         """The program's path, as a task would find it."""
@@ -135,8 +139,15 @@ def _store(machine: Machine) -> Check:
     folder = machine.project / places.STORE
     nearest = folder if folder.is_dir() else machine.project
     ok = os.access(nearest, os.W_OK | os.X_OK)
-    detail = f"{folder} {'can be written' if ok else 'cannot be written'}"
-    return Check(name="store", ok=ok, detail=detail, mend=f"give yourself the right to write in {nearest}")
+    if not ok:
+        return Check(name="store", ok=False, detail=f"{folder} cannot be written", mend=f"give yourself the right to write in {nearest}")
+    if machine.examine_store is None:
+        return Check(name="store", ok=True, detail=f"{folder} can be written; nothing is stored yet")
+    try:
+        machine.examine_store()
+    except StoreError as error:
+        return Check(name="store", ok=False, detail=error.message, mend=error.hint)
+    return Check(name="store", ok=True, detail=f"{folder} can be written, and the store is whole")
 
 
 def _disk(machine: Machine) -> Check:

@@ -5,7 +5,7 @@ A run is folded from its events over the plan that it began with, so that it can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -59,8 +59,18 @@ def look(world: World, word: str) -> Look:
     new = new_run(id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=record.created_at)
     # Before the events, so that a run that ends meanwhile is seen as ended.
     is_driven = journal.summary(record.id).owner is not None
-    run = evolve(new, *journal.events(record.id))
+    run = _folded(new, journal.events(record.id))
     return Look(record=record, run=run, home=world.home, is_abandoned=not is_driven and run.status in UNDER_WAY)
+
+
+def _folded(new: Run, happened: Iterable[Event]) -> Run:
+    try:
+        return evolve(new, *happened)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(
+            f"the events of run {new.id} do not fit together: {type(error).__name__}: {error}",
+            hint='is the store damaged? "drystone doctor" looks at all of it',
+        ) from error
 
 
 def existing(world: World) -> Journal:

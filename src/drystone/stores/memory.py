@@ -278,5 +278,8 @@ class MemoryJournal:
         with self._guard:
             self._requests = {each: request for each, request in self._requests.items() if request.run != run}
 
+    def examine(self) -> None:
+        """Nothing can be damaged."""
+
     def close(self) -> None:
         """Nothing is held."""
