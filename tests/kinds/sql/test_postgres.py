@@ -216,11 +216,13 @@ def test_a_timeout_stops_the_statement_in_the_server(pg_failure, postgres):
 def test_no_statement_outlives_a_killed_drystone(postgres, tmp_path, transaction, eventually):
     program = """
         import sys
+        from contextlib import nullcontext
         from pathlib import Path
         from drystone.kinds.sql import Sql
         class Context:
             run_id, task, project, cancelled = "run", "task", Path("/"), False
             redact = log = check = lambda *_: None
+            endpoint = lambda *_: nullcontext()
         config = {"url": sys.argv[1], "statements": "SELECT pg_sleep(600)", "transaction": sys.argv[2] == "True"}
         Sql().run(Context(), Sql.Config.model_validate(config))
     """

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from drystone.errors import AttemptError
 from drystone.kinds.sql import failures
 from drystone.kinds.sql.answers import Rows
 from drystone.kinds.sql.effects import Effect
@@ -62,7 +63,9 @@ class Session(threading.Thread):
         transaction: bool,
         sensitive: bool,
         log: Callable[[str], None],
+        breaker: contextlib.AbstractContextManager[None],
     ) -> None:
+        """`breaker` stands around the making of the connection."""
         super().__init__(name="sql", daemon=True)
         self.done = threading.Event()
         self.error: BaseException | None = None
@@ -76,6 +79,7 @@ class Session(threading.Thread):
         self._transaction = transaction
         self._sensitive = sensitive
         self._log = log
+        self._breaker = breaker
         self._stopping = threading.Event()
         self._driver: Any = None
         self._place = Place(what=target.shown, connecting=True)
@@ -96,7 +100,7 @@ class Session(threading.Thread):
     def run(self) -> None:
         """All of it. Never raises: see `error`."""
         try:
-            with self._engine.connect() as connection:
+            with self._connect() as connection:
                 self._check()
                 self._driver = connection.connection.dbapi_connection
                 try:
@@ -104,14 +108,23 @@ class Session(threading.Thread):
                 except BaseException:
                     _take_back(connection)
                     raise
-        except SQLAlchemyError as error:
-            interrupted = self._stopping.is_set()
-            self.error = StoppedError() if interrupted else failures.to_error(error, self._place, changed=self.changed)
+        except (SQLAlchemyError, AttemptError) as error:
+            self.error = StoppedError() if self._stopping.is_set() else self._ours(error)
         except BaseException as error:
             self.error = error
         finally:
             self._driver = None
             self.done.set()
+
+    def _connect(self) -> Connection:
+        with self._breaker:
+            try:
+                return self._engine.connect()
+            except SQLAlchemyError as error:
+                raise self._ours(error) from error
+
+    def _ours(self, error: SQLAlchemyError | AttemptError) -> AttemptError:
+        return error if isinstance(error, AttemptError) else failures.to_error(error, self._place, changed=self.changed)
 
     def _check(self) -> None:
         if self._stopping.is_set():

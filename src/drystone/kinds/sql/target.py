@@ -37,6 +37,15 @@ class Target:
         return self.url.get_backend_name()
 
     @property
+    def endpoint(self) -> str | None:
+        """What it is called in `ctx.endpoint`; None for a file or a socket of this machine."""
+        if self.url.host is None:
+            return None
+        host = f"[{self.url.host}]" if ":" in self.url.host else self.url.host
+        port = "" if self.url.port is None else f":{self.url.port}"
+        return f"sql://{host}{port}/{self.url.database or ''}"
+
+    @property
     def secrets(self) -> Iterator[str]:
         """What must never be seen, also as it is written in a URL."""
         values = [self.url.password, *(value for key, value in self._query() if _SECRET_KEY.search(key))]

@@ -6,6 +6,7 @@ task has then nothing to undo.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -65,6 +66,7 @@ class Sql(api.Kind):
             transaction=config.transaction,
             sensitive=config.sensitive,
             log=ctx.log,
+            breaker=contextlib.nullcontext() if target.endpoint is None else ctx.endpoint(target.endpoint),
         )
         ctx.log(f"{target.shown}: {len(orders)} statement{'s' if len(orders) != 1 else ''}")
         session.start()
