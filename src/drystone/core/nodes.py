@@ -67,6 +67,15 @@ def inside(where: Where, text_at: Where | None, text: str, offset: int) -> Where
     return Where(text_at.file, text_at.line + before.count("\n"), text_at.column + offset - (before.rfind("\n") + 1))
 
 
+def stripped(node: Node) -> Node:
+    """Without the line end that a YAML block leaves: text around an expression would make its result text."""
+    if not isinstance(node.value, str) or node.value == node.value.strip():
+        return node
+    indent = len(node.value) - len(node.value.lstrip())
+    text_at = inside(node.where, node.text_at, node.value, indent) if node.text_at is not None else None
+    return Node(node.where, node.value.strip(), text_at)
+
+
 def describe(value: Any) -> str:
     """What kind of value it is, as a message says it: `a map`, `the number 5`, `"abc"`."""
     match value:

@@ -12,31 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from drystone.core import inputs as schemas
-from drystone.core import values
+from drystone.core import policies, values
 from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.fields import Fields, unknown_key
-from drystone.core.nodes import Node, describe, inside, place, to_data
-from drystone.core.plan import (
-    CONCURRENCY_TIMEOUT,
-    POLL_EVERY,
-    Body,
-    Concurrency,
-    Fanout,
-    Input,
-    OnConflict,
-    OnFailure,
-    Plan,
-    Poll,
-    RunIf,
-    Task,
-    Undo,
-    UndoMode,
-    UndoWhen,
-    Value,
-)  # fmt: skip
-from drystone.core.retry import NO_RETRY, UNDO_RETRY, Backoff, RetryPolicy
-from drystone.errors import FailureClass
+from drystone.core.nodes import Node, describe, place, stripped, to_data
+from drystone.core.plan import Body, Input, OnFailure, Plan, RunIf, Task, Undo, UndoMode, UndoWhen, Value
+from drystone.core.retry import NO_RETRY, UNDO_RETRY, RetryPolicy
 
 __all__ = ["NOT_BUILT", "PLAN_KEYS", "TASK_KEYS", "Node", "to_plan"]
 
@@ -45,15 +27,11 @@ PLAN_KEYS = (
     "drystone", "name", "description", "inputs", "environment", "timeout", "on_failure", "concurrency", "defaults", "tasks",
     "finally", "outputs",
 )  # fmt: skip
-FANOUT_KEYS = ("max_parallel", "max_failures", "max_items")
 TASK_KEYS = (
-    "description", "needs", "when", "run_if", "for_each", *FANOUT_KEYS, "retry", "timeout", "poll", "remedy", "undo", "undo_when",
+    "description", "needs", "when", "run_if", "for_each", *policies.FANOUT_KEYS, "retry", "timeout", "poll", "remedy", "undo", "undo_when",
     "pivot", "allow_failure", "pool", "priority", "labels",
 )  # fmt: skip
-RETRY_KEYS = ("attempts", "delay", "backoff", "max_delay", "jitter", "on")
 UNDO_KEYS = ("retry", "timeout")
-POLL_KEYS = ("until", "every", "timeout")
-CONCURRENCY_KEYS = ("key", "on_conflict", "timeout")
 NOT_UNDER_FINALLY = ("undo", "undo_when", "pivot", "allow_failure")
 """Task keys that mean nothing where nothing is undone and no failure counts."""
 
@@ -98,7 +76,7 @@ def to_plan(node: Node, kinds: Collection[str], diagnostics: Diagnostics) -> Pla
         environment=_environment(fields),
         timeout=fields.duration("timeout", None),
         on_failure=fields.choice("on_failure", OnFailure, OnFailure.COMPENSATE),
-        concurrency=_concurrency(fields),
+        concurrency=policies.concurrency(fields),
         tasks=_all_tasks(fields, kinds, defaults),
         outputs=_outputs(fields),
     )
@@ -159,41 +137,13 @@ def _environment(fields: Fields) -> Value:
     return value
 
 
-def _concurrency(fields: Fields) -> Concurrency | None:
-    """A map, or the key alone."""
-    node = fields.get("concurrency")
-    if node is None:
-        return None
-    if not isinstance(node.value, Mapping):
-        return Concurrency(key=_concurrency_key(node, fields, "concurrency"))
-    given = Fields(node, '"concurrency"', fields.diagnostics)
-    given.check_keys(CONCURRENCY_KEYS)
-    key = given.get("key")
-    if key is None:
-        hint = 'such as key: "{{ inputs.name }}"'
-        fields.diagnostics.error('"concurrency" needs "key": runs with the same key go one after the other', node.where, hint=hint)
-    return Concurrency(
-        key=values.UNKNOWN if key is None else _concurrency_key(key, given, "key"),
-        on_conflict=given.choice("on_conflict", OnConflict, OnConflict.WAIT),
-        timeout=given.duration("timeout", CONCURRENCY_TIMEOUT) or CONCURRENCY_TIMEOUT,
-    )
-
-
-def _concurrency_key(node: Node, fields: Fields, name: str) -> Value:
-    value = values.compile_value(node, fields.diagnostics)
-    if not isinstance(value, str | values.Template | values.Unknown) or value == "":
-        fields.refuse(name, "text, or an expression that gives it")
-        return values.UNKNOWN
-    return value
-
-
 def _defaults(fields: Fields) -> _Defaults:
     node = fields.get("defaults")
     if node is None:
         return _Defaults()
     given = Fields(node, "the defaults", fields.diagnostics)
     given.check_keys(("timeout", "retry"))
-    return _Defaults(timeout=given.duration("timeout", None), retry=_retry(given, NO_RETRY, partial=True))
+    return _Defaults(timeout=given.duration("timeout", None), retry=policies.retry(given, NO_RETRY, partial=True))
 
 
 def _outputs(fields: Fields) -> dict[str, Value]:
@@ -309,10 +259,10 @@ def _task(name: str, tasks: Fields, kinds: Collection[str], defaults: _Defaults)
         needs_where=needs_where,
         when=_when(fields),
         run_if=fields.choice("run_if", RunIf, RunIf.ALL_SUCCEEDED),
-        for_each=_fanout(fields),
-        retry=_retry(fields, defaults.retry),
+        for_each=policies.fanout(fields),
+        retry=policies.retry(fields, defaults.retry),
         timeout=fields.duration("timeout", defaults.timeout),
-        poll=_poll(fields),
+        poll=policies.poll(fields),
         remedy=_remedy(fields, kinds),
         undo=_undo(fields, kinds),
         undo_when=fields.choice("undo_when", UndoWhen, UndoWhen.SUCCEEDED) if "undo_when" in fields else None,
@@ -368,44 +318,13 @@ def _when(fields: Fields) -> Value:
     node = fields.get("when")
     if node is None:
         return None
-    value = values.compile_value(_stripped(node), fields.diagnostics)
+    value = values.compile_value(stripped(node), fields.diagnostics)
     if isinstance(value, bool | values.Template | values.Unknown):
         return value
     hint = f'write "{{{{ {value} }}}}"' if isinstance(value, str) else ""
     summary = f'"when" of {fields.what} must be true, false or an expression, not {describe(node.value)}'
     fields.diagnostics.error(summary, node.where, hint=hint)
     return None
-
-
-def _stripped(node: Node) -> Node:
-    """Without the line end that a YAML block leaves: text around an expression would make its result text."""
-    if not isinstance(node.value, str) or node.value == node.value.strip():
-        return node
-    indent = len(node.value) - len(node.value.lstrip())
-    text_at = inside(node.where, node.text_at, node.value, indent) if node.text_at is not None else None
-    return Node(node.where, node.value.strip(), text_at)
-
-
-def _fanout(fields: Fields) -> Fanout | None:
-    node = fields.get("for_each")
-    if node is None:
-        for key in FANOUT_KEYS:
-            if key in fields:
-                fields.diagnostics.error(f'"{key}" of {fields.what} needs "for_each" beside it', fields.key_where(key), length=len(key))
-        return None
-    items = values.compile_value(_stripped(node), fields.diagnostics)
-    if isinstance(items, bool | str | float) or items is None or (isinstance(items, int) and items < 0):
-        hint = f'write "{{{{ {items} }}}}" when it is an expression' if isinstance(items, str) else ""
-        summary = f'"for_each" of {fields.what} must be a list, a map, a number or an expression, not {describe(node.value)}'
-        fields.diagnostics.error(summary, node.where, hint=hint)
-        items = values.UNKNOWN
-    return Fanout(
-        items=items,
-        max_parallel=fields.integer("max_parallel", 0, least=1) or None,
-        max_failures=fields.integer("max_failures", 0, least=0),
-        max_items=fields.integer("max_items", 10_000, least=1),
-        where=node.where,
-    )
 
 
 def _pool(fields: Fields) -> str | None:
@@ -430,48 +349,7 @@ def _labels(fields: Fields) -> dict[str, str]:
     return labels
 
 
-# ---- policies ---------------------------------------------------------------------------------------------------------
-
-
-def _retry(fields: Fields, base: RetryPolicy, *, partial: bool = False) -> RetryPolicy:
-    """A number of attempts, or a map that is laid over `base`; only a `partial` one need not say how many attempts there are."""
-    node = fields.get("retry")
-    if node is None:
-        return base
-    if not isinstance(node.value, Mapping):
-        return replace(base, attempts=fields.integer("retry", base.attempts, least=1, most=1000))
-    given = Fields(node, f"the retry of {fields.what}", fields.diagnostics)
-    given.check_keys(RETRY_KEYS)
-    if "attempts" not in given and base.attempts == 1 and not partial:
-        hint = "attempts counts every try, the first too"
-        fields.diagnostics.error(f'the retry of {fields.what} needs "attempts"', node.where, hint=hint)
-    return RetryPolicy(
-        attempts=given.integer("attempts", base.attempts, least=1, most=1000),
-        delay=given.duration("delay", base.delay, may_be_zero=True) or timedelta(0),
-        backoff=given.choice("backoff", Backoff, base.backoff),
-        max_delay=given.duration("max_delay", base.max_delay) or base.max_delay,
-        jitter=given.flag("jitter", base.jitter),
-        on=_failure_classes(given, base),
-    )
-
-
-def _poll(fields: Fields) -> Poll | None:
-    node = fields.get("poll")
-    if node is None:
-        return None
-    given = Fields(node, f"the poll of {fields.what}", fields.diagnostics)
-    given.check_keys(POLL_KEYS)
-    until = given.get("until")
-    value: Value = values.UNKNOWN
-    if until is None:
-        hint = 'such as until: "{{ result.status == 200 }}"'
-        fields.diagnostics.error(f'the poll of {fields.what} needs "until"', node.where, hint=hint)
-    else:
-        value = values.compile_value(_stripped(until), fields.diagnostics)
-        if not isinstance(value, values.Template | values.Unknown):
-            given.refuse("until", "an expression")
-    every = given.duration("every", POLL_EVERY)
-    return Poll(until=value, every=every or POLL_EVERY, timeout=given.duration("timeout", None))
+# ---- remedy and undo --------------------------------------------------------------------------------------------------
 
 
 def _remedy(fields: Fields, kinds: Collection[str]) -> Body | None:
@@ -479,24 +357,6 @@ def _remedy(fields: Fields, kinds: Collection[str]) -> Body | None:
     if node is None:
         return None
     return _body(Fields(node, f"the remedy of {fields.what}", fields.diagnostics), kinds, ())
-
-
-def _failure_classes(fields: Fields, base: RetryPolicy) -> frozenset[FailureClass] | None:
-    node = fields.get("on")
-    if node is None:
-        return base.on
-    if not isinstance(node.value, tuple):
-        fields.refuse("on", "a list of failure classes")
-        return base.on
-    words = [item.value for item in FailureClass if item is not FailureClass.CANCELLED]
-    found = set()
-    for item in node.value:
-        if isinstance(item.value, str) and item.value in words:
-            found.add(FailureClass(item.value))
-        else:
-            hint = f"there are {', '.join(words)}"
-            fields.diagnostics.error(f"{describe(item.value)} is not a failure class", item.where, hint=hint)
-    return frozenset(found)
 
 
 def _undo(fields: Fields, kinds: Collection[str]) -> Undo:
@@ -514,7 +374,7 @@ def _undo_body(node: Node, task: Fields, kinds: Collection[str]) -> Undo:
     return Undo(
         mode=UndoMode.BODY,
         body=_body(fields, kinds, UNDO_KEYS),
-        retry=_retry(fields, UNDO_RETRY),
+        retry=policies.retry(fields, UNDO_RETRY),
         timeout=fields.duration("timeout", None),
         where=task.key_where("undo"),
     )
