@@ -46,11 +46,11 @@ class Watcher(Protocol):
         ...
 
 
-def watcher(clock: Clock, *, json: bool) -> Watcher:
-    """The one that fits where the output goes."""
+def watcher(clock: Clock, *, json: bool, start: str = "drystone") -> Watcher:
+    """The one that fits where the output goes. `start`: what a command begins with here."""
     if json:
         return JsonWatcher()
-    return LiveWatcher(terminal.progress(), clock.now) if terminal.is_terminal(sys.stderr) else LineWatcher()
+    return LiveWatcher(terminal.progress(), clock.now, start) if terminal.is_terminal(sys.stderr) else LineWatcher(start)
 
 
 class JsonWatcher:
@@ -74,7 +74,10 @@ class JsonWatcher:
 
 
 class LineWatcher:
-    """One line for each event on standard error, for logs and CI."""
+    """One line for each event on standard error, for logs and CI. `start`: what a command begins with here."""
+
+    def __init__(self, start: str = "drystone") -> None:
+        self._start = start
 
     def __enter__(self) -> LineWatcher:
         return self
@@ -84,7 +87,7 @@ class LineWatcher:
 
     def see(self, event: Event, run: Run) -> None:
         """Prints it, unless it tells a person nothing."""
-        if (line := lines.to_line(event, run)) is not None:
+        if (line := lines.to_line(event, run, self._start)) is not None:
             _print(sys.stderr, line)
 
     def notice(self, text: str) -> None:
@@ -110,12 +113,15 @@ def _say(text: str) -> None:
 class LiveWatcher:
     """A picture that moves; its last state stays on the screen."""
 
-    def __init__(self, console: Console, now: Callable[[], datetime]) -> None:
+    def __init__(self, console: Console, now: Callable[[], datetime], start: str = "drystone") -> None:
+        """`start`: what a command begins with here."""
         self._console = console
         self._now = now
+        self._command = start
         self._run: Run | None = None
         self._progress: dict[str, str] = {}
         self._notice = ""
+        self._behind: tuple[str, ...] = ()
         self._forecast: Forecast | None = None
         self._forecast_until: datetime | None = None
         self._live: Live | None = None
@@ -137,6 +143,8 @@ class LiveWatcher:
                 self._progress[task] = str(event.data.get("message", ""))
             case ((EventType.TASK_STARTED | EventType.UNDO_STARTED), str(task)):
                 self._progress.pop(task, None)
+            case EventType.RUN_QUEUED, _:
+                self._behind = tuple(event.data["behind"])
         if self._live is None:
             self._start(run)
 
@@ -160,10 +168,19 @@ class LiveWatcher:
     def _picture(self) -> RenderableType:
         from rich.console import Group
 
-        from drystone.cli.frame import Scene, draw
+        from drystone.cli.frame import draw
+        from drystone.cli.scene import Scene
 
         assert self._run is not None
         run, now = self._run, self._now()
-        scene = Scene(run=run, now=now, progress=self._progress, notice=self._notice, forecast=self._remaining(run, now))
+        scene = Scene(
+            run=run,
+            now=now,
+            progress=self._progress,
+            notice=self._notice,
+            forecast=self._remaining(run, now),
+            behind=self._behind,
+            start=self._command,
+        )
         size = self._console.size
         return Group(*draw(scene, width=size.width, height=size.height))

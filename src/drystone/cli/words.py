@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,8 +45,26 @@ RUNS: Mapping[RunStatus, Look] = {
     RunStatus.COMPENSATION_FAILED: Look("✗", "compensation failed", "red"),
 }
 UNDO_RETRYING = Look("↻", "undo again", "yellow")
-TO_UNDO = Look("↶", "to undo", "bright_black")
+TO_UNDO = Look("◦", "to undo", "bright_black")
 LEFT = Look("!", "left", "red")
+UNDO_OPEN = frozenset({UndoStatus.PENDING, UndoStatus.RUNNING, UndoStatus.RETRYING})
+"""States of an undo that has not ended."""
+
+ORDER: Mapping[Look, int] = {
+    look: place
+    for place, look in enumerate(
+        [
+            *(TASKS[status] for status in (TaskStatus.UNDONE, TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.UNDO_FAILED)),
+            LEFT,
+            *(TASKS[status] for status in (TaskStatus.SKIPPED, TaskStatus.BLOCKED, TaskStatus.CANCELLED)),
+            *(TASKS[status] for status in (TaskStatus.UNDOING, TaskStatus.RUNNING, TaskStatus.RETRYING, TaskStatus.WAITING)),
+            UNDO_RETRYING,
+            TO_UNDO,
+            TASKS[TaskStatus.PENDING],
+        ]
+    )
+}
+"""In which order they are counted: what has ended, what is at work, what is to come."""
 
 
 def of_task(instance: Instance) -> Look:
@@ -97,6 +115,24 @@ def _whole(seconds: int) -> str:
     if seconds < 3600:
         return f"{seconds // 60}m{seconds % 60:02}s"
     return f"{seconds // 3600}h{seconds % 3600 // 60:02}m"
+
+
+def rough(seconds: float) -> str:
+    """`40s`, `1m30s`, `0.3s`: a length that is only an expectation."""
+    return _whole(round(seconds)) if seconds >= 1 else f"{seconds:.1f}s"
+
+
+def moment(at: datetime, now: datetime) -> str:
+    """`14:03:05` in local time, `2026-11-30 14:03` on another day."""
+    local, today = at.astimezone(), now.astimezone().date()
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
+
+
+def queued(behind: Sequence[str]) -> str:
+    """`queued behind run 01JD3X7P2K (2 before it)`: behind the one right before it; `behind` has the first one first."""
+    if not behind:
+        return "queued: it is its turn"
+    return f"queued behind run {short(behind[-1])}{f' ({len(behind)} before it)' if len(behind) > 1 else ''}"
 
 
 ANY_MOMENT = "any moment now"
