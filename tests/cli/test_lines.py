@@ -9,7 +9,7 @@ from drystone.core.events import Event, EventType
 from drystone.core.plan import Fanout, OnFailure
 from drystone.core.retry import RetryPolicy
 from drystone.testing.graphs import graph_of, task
-from drystone.testing.simulation import Simulation, fail, held_back, ok
+from drystone.testing.simulation import START, Simulation, asks, fail, held_back, ok, waits
 
 
 def lines_of(simulation: Simulation) -> list[str]:
@@ -112,5 +112,6 @@ def test_who_took_a_failure_on_is_told() -> None:
 
 def test_the_place_in_a_line_is_told() -> None:
     simulation = Simulation(graph_of({"a": []}))
-    event = Event(type=EventType.RUN_QUEUED, at=START, run="01SIMULATED", data={"key": "staging", "behind": ["01FIRSTRUN00", "01SECONDRUN0"]})
+    data = {"key": "staging", "behind": ["01FIRSTRUN00", "01SECONDRUN0"]}
+    event = Event(type=EventType.RUN_QUEUED, at=START, run="01SIMULATED", data=data)
     assert (to_line(event, simulation.run) or "").endswith("queued behind run 01SECONDRU (2 before it)")
