@@ -25,11 +25,11 @@ from drystone.core.run.forecast import Forecast, expected_total, remaining
 from drystone.core.run.requests import request_cancel, request_resume, request_retry, request_skip, request_undo, take
 from drystone.core.run.scope import scope_of
 from drystone.core.run.settle import failed, finished_undo, lost, lost_undo, succeeded, undo_failed, waits
-from drystone.core.run.state import Attempt, AttemptStatus, Cause, Failure, Instance, Run, UndoState, UndoStatus, Waiting
+from drystone.core.run.state import Attempt, AttemptStatus, Cause, Failure, Instance, Run, UndoState, UndoStatus, Waiting, made
 
 __all__ = [
     "Attempt", "AttemptStatus", "Cause", "Failure", "Forecast", "Instance", "Item", "Run", "UndoState", "UndoStatus", "Waiting", "Way",
-    "answer", "attention", "decide", "evolve", "expected_total", "failed", "finished_undo", "lost", "lost_undo", "new_run", "questions",
-    "remaining", "request_cancel", "request_resume", "request_retry", "request_skip", "request_undo", "scope_of", "slots_wanted",
-    "succeeded", "take", "undo_failed", "waits",
+    "answer", "attention", "decide", "evolve", "expected_total", "failed", "finished_undo", "lost", "lost_undo", "made", "new_run",
+    "questions", "remaining", "request_cancel", "request_resume", "request_retry", "request_skip", "request_undo", "scope_of",
+    "slots_wanted", "succeeded", "take", "undo_failed", "waits",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -102,6 +102,11 @@ class Attempt:
     changed: bool = True
 
 
+def made(attempts: Sequence[Attempt]) -> int:
+    """How many of them were made: one that was held back is none."""
+    return sum(attempt.status is not AttemptStatus.HELD for attempt in attempts)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UndoState:
     """The way back of an instance; `status` None means that nobody asked for it yet. `budget` as for an instance."""
@@ -158,7 +163,12 @@ class Instance:
     @property
     def was_tried(self) -> bool:
         """True when there was an attempt; one that was held back is none."""
-        return any(attempt.status is not AttemptStatus.HELD for attempt in self.attempts)
+        return made(self.attempts) > 0
+
+    @property
+    def has_succeeded(self) -> bool:
+        """True when an attempt did what it should, in whatever state a resume has put it since."""
+        return any(attempt.status is AttemptStatus.SUCCEEDED for attempt in self.attempts)
 
     def to_undo(self, task: Task) -> bool:
         """True when there is something to take back (DESIGN §3, undo_when). `task` is the plan's, with its undo resolved."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drystone.core.run import Instance, Run, attention
+from drystone.core.run import Instance, Run, attention, made
 from drystone.core.states import RunStatus
 from drystone.ports import RunSummary, TaskRow
 
@@ -36,7 +36,7 @@ def row_of(run: Run, instance: Instance) -> TaskRow:
         task=instance.task,
         kind=instance.kind,
         status=instance.status.value,
-        attempts=len(instance.attempts),
+        attempts=made(instance.attempts),
         started_at=first.started_at if first else None,
         finished_at=last.finished_at if last else None,
         failure_class=last.failure.failure_class.value if last and last.failure else None,
