@@ -49,6 +49,11 @@ class SimulatedClock:
             if moments and not any(each.running for each in open_):
                 self._now = max(self._now, min(moments))
 
+    def forget(self) -> None:
+        """The engine that it watched is gone."""
+        with self._guard:
+            self._runs.clear()
+
 
 def _moments(run: Run) -> Iterable[datetime]:
     """When something happens by itself."""

@@ -22,7 +22,7 @@ from drystone.errors import AttemptError, CancelledError, FailureClass
 from drystone.plugin import api
 from drystone.plugin.registry import KINDS, PROVIDERS, Registry
 from drystone.testing.clock import SimulatedClock
-from drystone.testing.fault_plan import UNDO
+from drystone.testing.fault_plan import UNDO, task_of
 from drystone.testing.simulation import Ending, Script
 
 LOOK_EVERY = timedelta(milliseconds=5)
@@ -55,7 +55,7 @@ class FakeKindWithoutUndo(api.Kind):
     def __init__(self, script: Script | None = None, *, clock: SimulatedClock | None = None) -> None:
         self.script: Script = {} if script is None else script
         self.calls: list[Call] = []
-        self._clock = clock
+        self.clock = clock
         self._held: set[str] = set()
         self._recovered: set[tuple[str, int]] = set()
         self._changed = threading.Condition()
@@ -63,7 +63,7 @@ class FakeKindWithoutUndo(api.Kind):
     # ---- for the test -------------------------------------------------------------------------------------------------
 
     def hold(self, name: str) -> None:
-        """From now on an attempt of `name` (`undo:ID` on the way back) does not end until it is let go, or cancelled."""
+        """From now on an attempt of an instance or a task (`undo:` before it on the way back) does not end until let go, or cancelled."""
         self._held.add(name)
 
     def let_go(self, name: str) -> None:
@@ -97,12 +97,14 @@ class FakeKindWithoutUndo(api.Kind):
         with self._changed:
             self.calls.append(Call(name=name, attempt=ctx.attempt, token=ctx.token, config=config, recovered=recovered))
             self._changed.notify_all()
-        while name in self._held:
+        while {name, task_of(name)} & self._held:
             ctx.wait(LOOK_EVERY)
         ending = self._ending(name, ctx.attempt)
-        if self._clock is not None:
-            self._clock.advance(ending.after if ctx.remaining is None else min(ending.after, ctx.remaining))
+        if self.clock is not None:
+            self.clock.advance(ending.after if ctx.remaining is None else min(ending.after, ctx.remaining))
         ctx.check()
+        if ending.waits_for is not None:
+            return api.Outcome(changed=False, pause=api.Pause(duration=ending.waits_for, approval=_question(ending)))
         if ending.failure is not None:
             raise _error_of(ending)
         return api.Outcome(outputs=ending.outputs, result=ending.result, changed=ending.changed)
@@ -130,12 +132,17 @@ class FakeKind(FakeKindWithoutUndo):
 def stand_in(kind: type[api.Kind], script: Script | None = None, *, clock: SimulatedClock | None = None) -> FakeKindWithoutUndo:
     """A fake in the place of another kind."""
     base = FakeKind if hasattr(kind, "undo") else FakeKindWithoutUndo
-    traits: dict[str, Any] = {
-        trait: getattr(kind, trait)
-        for trait in ("name", "Config", "changes", "undo_when", "idempotent", "outputs", "changes_things", "is_idempotent")
-    }
+    names = ("name", "Config", "changes", "undo_when", "idempotent", "outputs", "restores", "changes_things", "is_idempotent")
+    traits = {name: getattr(kind, name) for name in names}
     made: FakeKindWithoutUndo = type(f"Fake{kind.__name__}", (base,), traits)(script, clock=clock)
     return made
+
+
+def stand_ins() -> list[FakeKindWithoutUndo]:
+    """One for each installed kind, but for those that reach for nothing by themselves and may be used as they are."""
+    installed = Registry()
+    kinds = [type(installed.get(name)) for name in installed]
+    return [stand_in(kind) for kind in kinds if not kind.inline and not kind.pauses]
 
 
 def registry_with(*kinds: api.Kind) -> Registry:
@@ -162,6 +169,11 @@ class _Made(EntryPoint):
 def _name(ctx: api.Context) -> str:
     # The undo of a task may be another body of the same kind: only its token tells them apart.
     return f"{UNDO}{ctx.task}" if ctx.token.endswith(":undo") else ctx.task
+
+
+def _question(ending: Ending) -> api.Approval | None:
+    asked = ending.approval
+    return None if asked is None else api.Approval(**{**asked, "approvers": tuple(asked["approvers"])})
 
 
 def _error_of(ending: Ending) -> AttemptError:

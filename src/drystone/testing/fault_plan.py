@@ -5,16 +5,17 @@ Asked by `rehearsal`, where nothing is done, and by the fake kind under an engin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from drystone.core.diagnostics import did_you_mean
+from drystone.core.events import Event, EventType
 from drystone.core.graph import Graph
 from drystone.core.plan import UndoMode
 from drystone.core.run import Failure, Run, questions
 from drystone.core.states import TaskStatus
 from drystone.errors import InputError, NotFoundError
-from drystone.testing.faults import Answer, ChangesNothing, Fails, Fault, Interruption, Takes, faults_of
+from drystone.testing.faults import Answer, ChangesNothing, Fails, Fault, Faults, Interruption, Takes, faults_of
 from drystone.testing.simulation import Ending
 
 UNDO = "undo:"
@@ -27,7 +28,7 @@ class FaultPlan:
     Raises NotFoundError or InputError for a fault that cannot happen in this graph.
     """
 
-    def __init__(self, given: Fault | str | Iterable[Fault | str], graph: Graph) -> None:
+    def __init__(self, given: Faults, graph: Graph) -> None:
         self.faults = faults_of(given)
         self.happened: set[Fault] = set()
         for fault in self.faults:
@@ -59,8 +60,19 @@ class FaultPlan:
 
     def due(self, run: Run, last: int) -> Interruption | None:
         """The interruption whose moment has come; each comes once. `last`: the newest event after which a crash changes anything."""
+        return self._first(lambda fault: _is_due(fault, run, last))
+
+    def cancels(self, run: Run) -> bool:
+        """Whether a person cancels now; once for each fault that says so."""
+        return self._first(lambda fault: fault.what == "cancel" and _is_due(fault, run, run.seq)) is not None
+
+    def dies_after(self, event: Event) -> bool:
+        """Whether the process dies when this event is on disk; once for each fault that says so."""
+        return self._first(lambda fault: fault.what == "crash" and _ends_with(fault, event)) is not None
+
+    def _first(self, is_it: Callable[[Interruption], bool]) -> Interruption | None:
         waiting = (fault for fault in self.faults if isinstance(fault, Interruption) and fault not in self.happened)
-        found = next((fault for fault in waiting if _is_due(fault, run, last)), None)
+        found = next((fault for fault in waiting if is_it(fault)), None)
         if found is not None:
             self.happened.add(found)
         return found
@@ -74,12 +86,11 @@ class FaultPlan:
                     return id_, fault, fault.by or _who_may_answer(run, id_)
         return None
 
-    def holds(self, name: str) -> bool:
-        """Whether an interruption waits for an attempt of `name`, which must not end before it came."""
-        undo, id_ = name.startswith(UNDO), name.removeprefix(UNDO)
-        return any(
-            isinstance(fault, Interruption) and fault not in self.happened and _is_in(fault, id_, undo) for fault in self.faults
-        )
+    @property
+    def held(self) -> set[str]:
+        """Tasks and instances whose attempts must not end before the cancel comes that waits for them."""
+        cancels = [fault for fault in self.faults if isinstance(fault, Interruption) and fault.what == "cancel" and not fault.undo]
+        return {fault.task for fault in cancels if fault.task is not None}
 
 
 def _who_may_answer(run: Run, id_: str) -> str:
@@ -117,6 +128,13 @@ def _is_due(fault: Interruption, run: Run, last: int) -> bool:
     # What waits is under way too, though nobody works on it.
     under_way = (*run.running, *run.forward.waiting)
     return any(_is_in(fault, id_, run.instances[id_].status is TaskStatus.UNDOING) for id_ in under_way)
+
+
+def _ends_with(fault: Interruption, event: Event) -> bool:
+    if fault.event is not None:
+        return event.seq >= fault.event
+    begins = EventType.UNDO_STARTED if fault.undo else EventType.TASK_STARTED
+    return event.type is begins and _names(str(fault.task), str(event.task))
 
 
 def _check(fault: Fault, graph: Graph) -> None:

@@ -116,6 +116,8 @@ class Answer:
 
 
 Fault = Fails | Takes | ChangesNothing | Interruption | Answer
+Faults = Fault | str | Iterable[Fault | str]
+"""What a test may give: one or several, as values or sentences."""
 
 
 def _subject(task: str, undo: bool) -> str:
@@ -287,7 +289,7 @@ _MAKERS: Mapping[re.Pattern[str], Callable[[re.Match[str]], Fault]] = {
 }
 
 
-def faults_of(given: Fault | str | Iterable[Fault | str]) -> tuple[Fault, ...]:
+def faults_of(given: Faults) -> tuple[Fault, ...]:
     """One fault, or several, as values or sentences -> values. Raises InputError."""
     several = [given] if isinstance(given, str | Fault) else given
     return tuple(parse(each) if isinstance(each, str) else each for each in several)

@@ -13,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from drystone.testing.rehearsal import Rehearsal
 
+# Their asserts are to tell as much as those of a test.
+pytest.register_assert_rewrite("drystone.testing.engine_suite", "drystone.testing.store_suite")
+
 REHEARSALS = pytest.StashKey["list[Rehearsal]"]()
 """Of one test."""
 

@@ -11,20 +11,20 @@ error that names the task. It takes milliseconds and touches neither network nor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drystone import wiring
-from drystone.app import places, plans, runs
-from drystone.app.places import PlanFile
+from drystone.app import plans, runs
 from drystone.core import diagnostics
 from drystone.core.inputs import check_inputs
 from drystone.core.opaque import Secret
 from drystone.errors import DrystoneError, InputError, PlanError
+from drystone.testing import compiled
 from drystone.testing.fault_plan import FaultPlan
-from drystone.testing.faults import Fault
+from drystone.testing.faults import Fault, Faults
 from drystone.testing.given import Given
 from drystone.testing.stage import Stage
 from drystone.testing.story import Story
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from drystone.app.world import World
     from drystone.core.graph import Graph
     from drystone.plugin.registry import Registry
-
-Faults = Fault | str | Iterable[Fault | str]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -108,11 +106,7 @@ def rehearse(
 
 
 def _compiled(plan: Path | str, folder: Path, registry: Registry | None) -> tuple[World, Graph]:
-    text = plan if isinstance(plan, str) and "\n" in plan else None
-    if text is None:
-        file = places.find_plan(str(plan), cwd=folder, project=None, library=wiring.library())
-    else:
-        file = PlanFile(path=folder / "plan.yaml", shown="plan.yaml", root=folder, project=folder)
+    file, text = compiled.find(plan, folder)
     world = wiring.world(file.project)
     world = world if registry is None else replace(world, registry=registry)
     graph, _ = plans.load(world, file, text)

@@ -160,6 +160,10 @@ class Simulation:
         while name not in self.started:
             self.step()
 
+    def follow(self, script: Script) -> None:
+        """Attempts that start from now on end as another script says."""
+        self._script = script
+
     def cancel(self) -> None:
         """As `drystone cancel` does."""
         self._add(request_cancel(self.run, self.now, by="test"))

@@ -8,13 +8,20 @@ from typing import Any
 
 from drystone.core.states import RunStatus
 from drystone.ports import Journal, TaskRow
-from drystone.testing.store_suite.records import MINUTE, NOON, RUN, a_summary, a_task, batch, claimed, created
+from drystone.testing.store_suite.records import MINUTE, NOON, RUN, a_record, a_summary, a_task, batch, claimed, created
 
 
 class HistorySuite:
     """Projections, and how long tasks took."""
 
     # ---- projections --------------------------------------------------------------------------------------------------
+
+    def test_last_is_a_run_of_its_own_and_no_part_of_one(self, journal: Journal) -> None:
+        journal.create(a_record("A"), a_summary("A"))
+        journal.create(a_record("B", created_at=NOON + MINUTE, parent="A", token="A:part"), a_summary("B"))
+        assert journal.find("last") == "A"
+        assert (journal.summary("A").parent, journal.summary("B").parent) == (None, "A")
+        assert [item.parent for item in journal.summaries()] == ["A", None]
 
     def test_summary_follows_what_is_appended(self, journal: Journal) -> None:
         lease = claimed(journal)
