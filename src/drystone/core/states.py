@@ -98,6 +98,8 @@ TASK_TRANSITIONS: Mapping[tuple[TaskStatus, TaskStatus], str] = {
     (TaskStatus.SUCCEEDED, TaskStatus.UNDOING): "the way back reached it",
     (TaskStatus.FAILED, TaskStatus.UNDOING): "the way back reached it: a failed step may have changed something",
     (TaskStatus.CANCELLED, TaskStatus.UNDOING): "the way back reached it: a cancelled step may have changed something",
+    (TaskStatus.BLOCKED, TaskStatus.UNDOING): "the way back reached it: it was done before a person resumed the run from an earlier task",
+    (TaskStatus.SKIPPED, TaskStatus.UNDOING): "the way back reached it: it was done, or tried, before it was skipped",
     (TaskStatus.UNDOING, TaskStatus.UNDONE): "its undo succeeded",
     (TaskStatus.UNDOING, TaskStatus.UNDO_FAILED): "its undo failed for good",
     (TaskStatus.UNDO_FAILED, TaskStatus.UNDOING): "a person asked to try again",

@@ -20,9 +20,9 @@ from drystone.core import durations, values
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
 from drystone.core.plan import Fanout, OnFailure, Task, UndoMode
+from drystone.core.run.approvals import unanswered
 from drystone.core.run.back import left_standing
 from drystone.core.run.forward import Verdict, ends_before, verdict
-from drystone.core.run.approvals import unanswered
 from drystone.core.run.scope import scope_of
 from drystone.core.run.state import Cause, Instance, Run
 from drystone.core.states import RunStatus

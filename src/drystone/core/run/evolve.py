@@ -138,7 +138,9 @@ class Draft:
             **self.fields,
         )
         waits = RunStatus.WAITING if after.closing is None and after.only_waits() else RunStatus.RUNNING
-        return after if after.status not in (RunStatus.RUNNING, RunStatus.WAITING) or after.status is waits else replace(after, status=waits)
+        if after.status in (RunStatus.RUNNING, RunStatus.WAITING) and after.status is not waits:
+            return replace(after, status=waits)
+        return after
 
 
 def new_run(

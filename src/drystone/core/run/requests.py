@@ -138,7 +138,8 @@ def _resumed(run: Run, now: datetime, by: str, start: str | None, reset: list[st
 
 
 def _check_start(run: Run, start: str) -> None:
-    known = {name for name, node in run.graph.nodes.items() if not node.task.closing} | {instance.id for instance in run.in_order()}
+    known = {name for name, node in run.graph.nodes.items() if not node.task.closing}
+    known |= {instance.id for instance in run.in_order() if not run.task_of(instance).closing}
     if start not in known:
         hint = did_you_mean(start, known) or f"its tasks are {', '.join(run.graph.nodes)}"
         raise NotFoundError(f'run {run.id} has no task "{start}"', hint=hint)

@@ -172,7 +172,7 @@ class Instance:
 
     def to_undo(self, task: Task) -> bool:
         """True when there is something to take back (DESIGN §3, undo_when). `task` is the plan's, with its undo resolved."""
-        if task.undo_when is UndoWhen.SUCCEEDED and self.status is not TaskStatus.SUCCEEDED:
+        if task.undo_when is UndoWhen.SUCCEEDED and not self.has_succeeded:
             return False
         return self.is_touched or (task.undo.always and self.was_tried)
 
@@ -281,9 +281,13 @@ class Run:
 
     @property
     def passed_pivot(self) -> str | None:
-        """The task past which nothing is undone any more; None before that."""
+        """The task past which nothing is undone any more, even if a resume starts it afresh; None before that."""
         for name, node in self.graph.nodes.items():
-            if node.task.pivot and name in self.views and self.views[name]["end"].value == "succeeded":
+            if not node.task.pivot:
+                continue
+            instances = [self.instances[id_] for id_ in self.expansions[name]]
+            has_succeeded = bool(instances) and all(instance.has_succeeded for instance in instances)
+            if has_succeeded or (name in self.views and self.views[name]["end"].value == "succeeded"):
                 return name
         return None
 
