@@ -45,7 +45,9 @@ def list_(
 def retry(
     ctx: typer.Context,
     word: RunWord,
-    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Only this one; all of the run unless given.", show_default=False)] = None,
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="Only this one; all of the run unless given.", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> int:
     """Try it again, and go on with the run, forwards or back."""
