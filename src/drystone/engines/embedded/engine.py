@@ -23,6 +23,7 @@ from drystone.core.plan import OnConflict, UndoMode
 from drystone.core.run import (
     AttemptStatus,
     Cause,
+    Failure,
     Instance,
     Run,
     answer,
@@ -46,7 +47,7 @@ from drystone.engines.embedded.recovery import end_lost_attempts
 from drystone.engines.embedded.timers import SteadyTime
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
-from drystone.errors import LockedError, NotFoundError, RefusedError, StoreError
+from drystone.errors import FailureClass, LockedError, NotFoundError, RefusedError, StoreError
 from drystone.plugin.api import Pause
 from drystone.ports import Batch, Clock, Ids, Journal, Lease, LockInfo, Place, Request, RunRecord, owner_text
 from drystone.settings import EngineSettings
@@ -571,11 +572,21 @@ class EmbeddedEngine:
         # A kind that does not listen must not keep the process for ever.
         while any(driven.controls for driven in self._driven.values()) and (left := end - self._clock.monotonic()) > 0:
             with suppress(queue.Empty):
-                self._absorb([self._inbox.get(timeout=left)])
+                match self._inbox.get(timeout=left):
+                    case _Done(run, id_, ended=Ended(failure=Failure(failure_class=FailureClass.CANCELLED))) if self._goes_on(run):
+                        # Left in flight it is taken for lost: who resumes the run looks what became of it, and makes it again.
+                        self._driven[run].controls.pop(id_, None)
+                    case fact:
+                        self._absorb([fact])
         try:
             self._commit()
         except (StoreError, LockedError):
             return  # the caller is about to say so; recovery finds the attempts lost
+
+    def _goes_on(self, run_id: str) -> bool:
+        """Whether nothing in the run itself asked its attempts to end."""
+        driven = self._driven.get(run_id)
+        return driven is not None and not driven.run.is_stopping
 
     def close(self) -> None:
         """Lets go of daemons and threads. Runs still in hand stay as the journal has them."""
