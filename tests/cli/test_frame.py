@@ -65,6 +65,20 @@ def test_a_retry_shows_which_attempt_failed_why_and_when_the_next_is() -> None:
     assert "attempt 1/3 failed, next in 5.0s  unreachable: no route" in row(picture(simulation, width=120), "a")
 
 
+def test_what_is_held_back_says_why_and_uses_up_no_number() -> None:
+    policy = RetryPolicy(attempts=2, delay=timedelta(seconds=5), jitter=False)
+    script = {"a": [held_back(), fail("unreachable", "no route"), ok()]}
+    simulation = Simulation(graph_of({"a": task("a", retry=policy)}), script=script)
+    simulation.step()
+    assert "held back, next in 30s  http://web:80 failed 5 times in a row: as the script says" in row(picture(simulation, width=120), "a")
+    simulation.step()
+    assert "attempt" not in row(picture(simulation, width=120), "a")
+    simulation.step()
+    assert "attempt 1/2 failed, next in 5.0s  unreachable: no route" in row(picture(simulation, width=120), "a")
+    simulation.step()
+    assert "attempt 2/2" in row(picture(simulation, width=120), "a")
+
+
 def test_the_way_back_tells_how_far_it_is_and_why() -> None:
     simulation = Simulation(graph_of({"a": [], "b": ["a"]}), script={"b": fail("failed", "relation exists")})
     simulation.until("undo:a")
@@ -197,7 +211,7 @@ def test_picture_of_the_way_forward() -> None:
 test  01SIMULATED                                                 ▸ running 2.0s
 
 w1 ✓ network    succeeded     1.0s
-w2 ↻ api        retrying      0.0s  next in 29s  held back: http://web:80 faile…
+w2 ↻ api        retrying      0.0s  held back, next in 29s  http://web:80 faile…
 w2 ▸ db         running       1.0s
 w2 … night      waiting       1.0s  until 02:00:01 (in 1h59m)
 w2 · seed       pending             waits for a slot of pool db

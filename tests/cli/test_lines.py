@@ -34,11 +34,6 @@ def test_a_failure_names_class_and_message_and_whether_it_is_tried_again() -> No
     assert any(text.endswith("a: failed (unreachable): no route, will be tried again") for text in texts)
 
 
-def test_an_attempt_that_is_held_back_is_told_as_that() -> None:
-    texts = lines_of(Simulation(graph_of({"a": []}), script={"a": [held_back(), ok()]}))
-    assert any(text.endswith(" a: held back: http://web:80 failed 5 times in a row, last: as the script says") for text in texts)
-
-
 def test_the_way_back_is_told() -> None:
     texts = lines_of(Simulation(graph_of({"a": [], "b": ["a"]}), script={"b": fail()}))
     assert [text.split(" ", 2)[2] for text in texts[-5:]] == [

@@ -92,11 +92,9 @@ def _task_words(event: Event, data: dict[str, Any]) -> str | None:
             return "succeeded" if data.get("changed", True) else "succeeded, nothing changed"
         case EventType.UNDO_SUCCEEDED:
             return "undone"
-        case EventType.TASK_FAILED | EventType.UNDO_FAILED if data.get("held"):
+        case EventType.TASK_FAILED | EventType.UNDO_FAILED if data.get("held") and not data["final"]:
             return f"{way}{words.first_line(str(data.get('message', '')))}"
         case EventType.TASK_FAILED | EventType.UNDO_FAILED:
-            if data.get("held") and not data["final"]:
-                return f"{way}{words.first_line(str(data['message']))}"
             final = "" if data.get("final", True) else ", will be tried again"
             return f"{way}failed ({data.get('class')}): {words.first_line(str(data.get('message', '')))}{final}"
         case EventType.TASK_RETRYING | EventType.UNDO_RETRYING:

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cached_property
 
 from drystone.cli import commands, words
-from drystone.core.run import AttemptStatus, Forecast, Instance, Run, UndoStatus, Waiting, questions
+from drystone.core.run import AttemptStatus, Forecast, Instance, Run, UndoStatus, Waiting, made, questions
 from drystone.core.states import RunStatus, TaskStatus
 
 
@@ -100,7 +100,7 @@ def note(scene: Scene, instance: Instance) -> tuple[str, str]:
     failure = _failure(instance)
     match instance.status, instance.undo.status:
         case _, UndoStatus.RETRYING:
-            return _retry(scene, instance, instance.undo.retry_at, len(instance.undo.attempts)), "yellow"
+            return _retry(scene, instance, instance.undo.retry_at, made(instance.undo.attempts)), "yellow"
         case _, (UndoStatus.LEFT | UndoStatus.WAIVED):
             return instance.undo.reason, "red" if instance.undo.status is UndoStatus.LEFT else "bright_black"
         case ((TaskStatus.RUNNING | TaskStatus.UNDOING), _):
@@ -108,7 +108,7 @@ def note(scene: Scene, instance: Instance) -> tuple[str, str]:
         case TaskStatus.WAITING, _ if instance.waiting is not None:
             return waits_for(instance.waiting, scene.now), "yellow"
         case TaskStatus.RETRYING, _:
-            return _retry(scene, instance, instance.retry_at, len(instance.attempts)), "yellow"
+            return _retry(scene, instance, instance.retry_at, made(instance.attempts)), "yellow"
         case ((TaskStatus.FAILED | TaskStatus.UNDO_FAILED), _) if failure:
             return failure, "red"
         case ((TaskStatus.FAILED | TaskStatus.SKIPPED | TaskStatus.BLOCKED | TaskStatus.CANCELLED), _):
@@ -129,7 +129,9 @@ def waits_for(waiting: Waiting, now: datetime) -> str:
         return " ".join(filter(None, [f'approval: "{message}"' if message else "approval", until]))
     if waiting.run is not None:
         return f"waits for run {words.short(waiting.run)}"
-    return f"{until} (in {words.duration(waiting.until - now)})" if waiting.until is not None else ""
+    if waiting.until is None:
+        return ""
+    return f"{until} (in {words.duration(waiting.until - now)})" if waiting.until > now else f"{until}, which has come"
 
 
 def _failure(instance: Instance) -> str:
@@ -147,18 +149,19 @@ def _usual(scene: Scene, instance: Instance, made: int = 0) -> str:
 def _in_flight(scene: Scene, instance: Instance) -> str:
     message = scene.progress.get(instance.id, "")
     attempts = instance.undo.attempts if instance.status is TaskStatus.UNDOING else instance.attempts
-    if len(attempts) > 1:
-        return "  ".join(filter(None, [f"{_way(instance)}attempt {_of(scene, instance, len(attempts))}", message]))
+    if (number := made(attempts)) > 1:
+        return "  ".join(filter(None, [f"{_way(instance)}attempt {_of(scene, instance, number)}", message]))
     usual = _usual(scene, instance) if instance.status is TaskStatus.RUNNING else ""
     return "  ".join(filter(None, [f"of {usual}" if usual else "", message]))
 
 
-def _retry(scene: Scene, instance: Instance, at: datetime | None, made: int) -> str:
+def _retry(scene: Scene, instance: Instance, at: datetime | None, number: int) -> str:
     wait = f"next in {words.duration(at - scene.now)}" if at is not None else "next soon"
     attempt = words.last_attempt(instance)
     if attempt is not None and attempt.status is AttemptStatus.HELD and attempt.failure is not None:
-        return f"{_way(instance)}{wait}  {words.first_line(attempt.failure.message)}"
-    return f"{_way(instance)}attempt {_of(scene, instance, made)} failed, {wait}  {_failure(instance)}"
+        why = words.first_line(attempt.failure.message).removeprefix("held back: ").replace(", last: ", ": ", 1)
+        return f"{_way(instance)}held back, {wait}  {why}"
+    return f"{_way(instance)}attempt {_of(scene, instance, number)} failed, {wait}  {_failure(instance)}"
 
 
 def _way(instance: Instance) -> str:
