@@ -156,7 +156,10 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary:
-    """A line of `drystone runs`: the projection of a run. `attention`: how many of its instances a person must decide about."""
+    """A line of `drystone runs`: the projection of a run.
+
+    attention: how many of its instances a person must decide about.    parent: the run of which it is a task, or None.
+    """
 
     id: str
     plan: str
@@ -170,6 +173,7 @@ class RunSummary:
     error: str | None
     owner: str | None
     attention: int = 0
+    parent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -275,7 +279,7 @@ class Journal(Protocol):
         ...
 
     def find(self, prefix: str) -> str:
-        """Id from an id, a unique prefix, or `last` (the newest). Raises NotFoundError, or RefusedError when several fit."""
+        """Id from an id, a unique prefix, or `last` (the newest that is no part of another). Raises NotFoundError, or RefusedError when several fit."""
         ...
 
     def by_token(self, token: str) -> RunRecord | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from drystone.adapters.process import SupervisedProcess
     from drystone.adapters.secrets import ProjectSecrets
     from drystone.app.doctor import Machine
+    from drystone.app.subplans import SubPlans
     from drystone.app.world import Observer, World
+    from drystone.core.parts import Part
+    from drystone.engines.attempt import Performer
+    from drystone.engines.context import AttemptContext
     from drystone.engines.embedded.engine import EmbeddedEngine
     from drystone.engines.layout import Layout
     from drystone.engines.vault import Vault
@@ -75,7 +80,7 @@ def world_of(parts: Parts) -> World:
     from drystone.adapters.yaml_text import parse
     from drystone.app.world import World
 
-    return World(
+    here = World(
         project=parts.project,
         home=parts.layout.home,
         library=library(),
@@ -90,10 +95,11 @@ def world_of(parts: Parts) -> World:
         has_store=parts.has_store,
         journal=lambda: parts.journal,
         vault=parts.vault,
-        engine=parts.engine,
+        engine=lambda observers: parts.engine(observers, lambda: here),
         plan_state=parts.layout.plan_state,
         end_children=lambda: parts.process.end_now(),
     )
+    return here
 
 
 class Parts:
@@ -189,11 +195,10 @@ class Parts:
 
         return Vault(self.secrets, Redactor())
 
-    def engine(self, observers: Sequence[Observer]) -> EmbeddedEngine:
-        """The embedded engine, told who watches."""
+    def engine(self, observers: Sequence[Observer], here: Callable[[], World]) -> EmbeddedEngine:
+        """The embedded engine, told who watches. `here`: the surroundings that sub-plans run in."""
         from drystone.engines.attempt import Performer
         from drystone.engines.breaker import Breakers
-        from drystone.engines.embedded.engine import EmbeddedEngine
         from drystone.engines.versions import standing_in
         from drystone.settings import child_environ
 
@@ -209,15 +214,35 @@ class Parts:
             environ=given,
             breakers=breakers,
             standing_of=partial(standing_in, self.journal),
+            sub_plans=lambda part, ctx: self.sub_plans(performer, here(), part, ctx),
         )
+        return self.driver(performer, observers)
+
+    def sub_plans(self, performer: Performer, here: World, part: Part, ctx: AttemptContext) -> SubPlans:
+        """Runs plans inside an attempt: its secrets stay hidden there too, and kinds keep their daemons when a part has ended."""
+        from drystone.app.subplans import SubPlans
+        from drystone.engines.vault import Vault
+
+        within = replace(
+            here,
+            vault=lambda: Vault(self.secrets, ctx.redactor),
+            engine=lambda observers: self.driver(performer, observers, is_part=True),
+        )
+        return SubPlans(within, part, ctx)
+
+    def driver(self, performer: Performer, observers: Sequence[Observer], *, is_part: bool = False) -> EmbeddedEngine:
+        """An embedded engine that makes its attempts with this performer."""
+        from drystone.engines.embedded.engine import EmbeddedEngine
+
         return EmbeddedEngine(
             journal=self.journal,
             performer=performer,
             layout=self.layout,
             clock=self.clock,
             ids=self.ids,
-            settings=settings,
+            settings=self.settings.engine,
             owner=self.owner,
             pools=self.settings.pools,
             observers=observers,
+            is_part=is_part,
         )

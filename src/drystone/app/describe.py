@@ -7,21 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from drystone.core.run import Attempt, Forecast, Instance, Run
 from drystone.ports import RunRecord, RunSummary
 
 FORMAT = 1
+NO_PARTS: Mapping[str, str] = MappingProxyType({})
 
 
-def run_json(run: Run, record: RunRecord, eta: Forecast | None = None) -> dict[str, Any]:
-    """The whole run, and how long it has still to go. Keys stay as they are within one `format`; more may come."""
+def run_json(run: Run, record: RunRecord, eta: Forecast | None = None, parts: Mapping[str, str] = NO_PARTS) -> dict[str, Any]:
+    """The whole run, how long it has still to go, and which instances are runs themselves.
+
+    Keys stay as they are within one `format`; more may come.
+    """
     return {
         "format": FORMAT,
         "id": run.id,
         "plan": record.plan,
         "environment": run.environment,
+        "parent": record.parent,
         "status": run.status.value,
         "cause": run.cause.value if run.cause else None,
         "bundle": record.bundle,
@@ -33,17 +39,18 @@ def run_json(run: Run, record: RunRecord, eta: Forecast | None = None) -> dict[s
         "outputs": masked(run.outputs),
         "error": masked(run.error),
         "left": list(run.left),
-        "tasks": [task_json(run, instance) for instance in run.in_order()],
+        "tasks": [task_json(run, instance, parts.get(instance.id)) for instance in run.in_order()],
     }
 
 
-def task_json(run: Run, instance: Instance) -> dict[str, Any]:
-    """One task instance with its attempts on both ways."""
+def task_json(run: Run, instance: Instance, part: str | None = None) -> dict[str, Any]:
+    """One task instance with its attempts on both ways. `part`: the run that it is."""
     undo = instance.undo
     return {
         "id": instance.id,
         "task": instance.task,
         "kind": instance.kind,
+        "run": part,
         "status": instance.status.value,
         "reason": instance.reason or None,
         "changed": instance.changed,
@@ -90,6 +97,7 @@ def summary_json(summary: RunSummary) -> dict[str, Any]:
         "tasks": {"done": summary.tasks_done, "total": summary.tasks_total},
         "error": summary.error,
         "owner": summary.owner,
+        "parent": summary.parent,
     }
 
 

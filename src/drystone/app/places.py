@@ -76,6 +76,27 @@ def find_plan(word: str, *, cwd: Path, project: Path | None, library: Path) -> P
     )
 
 
+def find_sub_plan(name: str | None, path: str | None, *, root: Path, cwd: Path, project: Path, library: Path) -> PlanFile:
+    """The plan that a task of another plan names: by its name in plans/, or by its path below `root`, that plan's own folder.
+
+    A name is looked up in plans/ of `root`, then of the project, then among those that ship. Raises NotFoundError.
+    """
+    if name is None:
+        file = root / (path or "")
+        if not file.is_file():
+            why = "is a folder" if file.is_dir() else "does not exist"
+            raise NotFoundError(f'the plan file "{path}" {why}', hint=f"paths in a plan start from {shown(root, cwd)}")
+        return PlanFile(path=file, shown=shown(file, cwd), root=plan_root(file), project=project)
+    for home in (root, project, library):
+        for suffix in SUFFIXES:
+            file = home / PLANS / f"{name}{suffix}"
+            if file.is_file():
+                return PlanFile(path=file, shown=shown(file, cwd), root=plan_root(file), project=project)
+    known = sorted({each for home in (root, project, library) for each in plan_names(home)})
+    hint = did_you_mean(name, known) or _list_of(known)
+    raise NotFoundError(f'there is no plan "{name}" in {shown(root / PLANS, cwd)} nor among those that ship', hint=hint)
+
+
 def is_path(word: str, cwd: Path) -> bool:
     """True when a word on the command line is a file and not the name of a plan."""
     return "/" in word or word.endswith(SUFFIXES) or (cwd / word).is_file()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drystone.app import places
+from drystone.app import nesting, places
 from drystone.app.places import PlanFile
 from drystone.app.world import World
 from drystone.core.diagnostics import Diagnostic, Diagnostics, Severity
@@ -38,14 +38,27 @@ class Checked:
 
 def check(world: World, plan: PlanFile, source: str | None = None) -> Checked:
     """Compiles a plan, from its file unless its text is given. Raises ProjectError for an unreadable file; mistakes in it are data."""
+    source = read(plan.path, plan.shown) if source is None else source
+    return _checked(world, plan, source, (), {})
+
+
+def _checked(world: World, plan: PlanFile, source: str, within: Sequence[PlanFile], known: dict[Path, Checked]) -> Checked:
+    """`within`: the plans that it is a sub-plan of. `known`: sub-plans that were compiled already, by file."""
     from drystone.core.compile import compile_plan
     from drystone.core.planfile import to_plan
 
-    source = read(plan.path, plan.shown) if source is None else source
     found = Diagnostics()
     tree = world.parse(source, plan.shown, found)
     written = to_plan(tree, world.registry.names(), found) if tree is not None else None
     graph = compile_plan(written, world.registry.info, found, pools=world.pools()) if written is not None else None
+    if written is not None and nesting.has_any(written):
+
+        def compiled(file: PlanFile, inside: Sequence[PlanFile]) -> tuple[Graph | None, Sequence[Diagnostic]]:
+            if file.path not in known:
+                known[file.path] = _checked(world, file, read(file.path, file.shown), inside, known)
+            return known[file.path].graph, known[file.path].diagnostics
+
+        nesting.check(world, written, [*within, plan], found, compiled)
     return Checked(plan=plan, source=source, graph=None if found.has_errors else graph, diagnostics=tuple(found))
 
 

@@ -5,9 +5,10 @@ A run is folded from its events over the plan that it began with, so that it can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from threading import Event as Signal
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from drystone.app.world import World
 from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, did_you_mean
 from drystone.core.graph import Graph, KindInfo
+from drystone.core.parts import KIND, newest_token
 from drystone.core.plan import UndoWhen
 from drystone.core.run import Attempt, Forecast, Instance, Run, evolve, new_run, remaining
 from drystone.core.states import RunStatus
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from drystone.core.events import Event
     from drystone.plugin.registry import Registry
 
-UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
+UNDER_WAY = frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.COMPENSATING})
 """States in which some process must be at work on a run."""
 
 POLL_SECONDS = 0.2
@@ -38,12 +40,18 @@ class Look:
     """A run as it is now. `home` is the .drystone folder that its logs are in.
 
     is_abandoned: it has not ended, and no process goes on with it: the one that did so is gone.
+    parts:        instance -> the run that it is (kind `plan`), the last one when it was tried again.
+    is_driven:    some process goes on with it, or waits with it.
+    behind:       the runs that it has to wait for before it may begin, the first one first.
     """
 
     record: RunRecord
     run: Run
     home: Path
     is_abandoned: bool = False
+    parts: Mapping[str, str] = field(default_factory=dict)
+    is_driven: bool = False
+    behind: Sequence[str] = ()
 
     def remaining(self, now: datetime) -> Forecast | None:
         """How long the run has still to go; None when nobody can say, or nobody goes on with it."""
@@ -60,7 +68,35 @@ def look(world: World, word: str) -> Look:
     # Before the events, so that a run that ends meanwhile is seen as ended.
     is_driven = journal.summary(record.id).owner is not None
     run = _folded(new, journal.events(record.id))
-    return Look(record=record, run=run, home=world.home, is_abandoned=not is_driven and run.status in UNDER_WAY)
+    is_abandoned = not is_driven and run.status in UNDER_WAY
+    return Look(
+        record=record,
+        run=run,
+        home=world.home,
+        is_abandoned=is_abandoned,
+        parts=_parts(journal, run),
+        is_driven=is_driven,
+        behind=_behind(journal, record) if run.status is RunStatus.QUEUED else (),
+    )
+
+
+def _behind(journal: Journal, record: RunRecord) -> Sequence[str]:
+    """The runs before it in the line of its concurrency key; with none there, the one that has its environment."""
+    line = journal.line(record.concurrency) if record.concurrency is not None else ()
+    before = [place.run for place in takewhile(lambda place: place.run != record.id, line)]
+    return before or [lock.run for lock in journal.locks() if lock.environment == record.environment and lock.run != record.id]
+
+
+def behind(world: World, summaries: Sequence[RunSummary]) -> Mapping[str, Sequence[str]]:
+    """Each of them that is queued -> the runs that it has to wait for before it may begin, the first one first."""
+    queued = [item.id for item in summaries if item.status is RunStatus.QUEUED and item.owner is not None]
+    return {run: _behind(world.journal(), world.journal().record(run)) for run in queued}
+
+
+def _parts(journal: Journal, run: Run) -> Mapping[str, str]:
+    tokens = {item.id: newest_token(run, item) for item in run.in_order() if item.kind == KIND}
+    found = {id_: journal.by_token(token) for id_, token in tokens.items() if token is not None}
+    return {id_: record.id for id_, record in found.items() if record is not None}
 
 
 def _folded(new: Run, happened: Iterable[Event]) -> Run:

@@ -19,7 +19,9 @@ from drystone.app.reading import Look
 from drystone.app.world import Engine, Stays, Vault, World
 from drystone.core import values
 from drystone.core.inputs import check_inputs
+from drystone.core.parts import lineage
 from drystone.core.run import Run, new_run, request_cancel, request_resume, request_undo
+from drystone.core.states import RunStatus
 from drystone.errors import InputError, LockedError, RefusedError
 from drystone.ports import Request, RunRecord
 
@@ -96,8 +98,31 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
     vault = world.vault()
     if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
         return known
+    try:
+        return begin(world, prepared, checked, vault, token=token)
+    except RefusedError:
+        # Another process may have started it with this token since we looked.
+        if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
+            return known
+        raise
+
+
+def begin(
+    world: World, prepared: Prepared, checked: Mapping[str, Any], vault: Vault, *, token: str | None, within: RunRecord | None = None
+) -> Hand:
+    """Records a new run with inputs that were checked, and takes it. Raises LockedError, RefusedError (the token is another run's).
+
+    within: the run that it is part of. It is in that one's environment unless its plan names another.
+    """
+    graph = prepared.graph
     now = world.clock.now()
-    sealed = {name: vault.seal(value) if graph.plan.inputs[name].secret else value for name, value in checked.items()}
+    environment = environment_of(graph, checked)
+    concurrency = _concurrency_key(graph, checked)
+    if within is not None:
+        environment = environment or within.environment
+        if any(concurrency == other.concurrency for other in lineage(within, world.journal().record)):
+            # Its turn has come with theirs.
+            concurrency = None
     record = RunRecord(
         id=world.ids.run_id(),
         plan=graph.plan.name,
@@ -105,22 +130,17 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
         root=str(prepared.plan.root),
         source=prepared.source,
         bundle=f"sha256:{hashlib.sha256(prepared.source.encode()).hexdigest()}",
-        environment=environment_of(graph, checked),
-        inputs=sealed,
+        environment=environment,
+        inputs=vault.seal_outputs(checked, frozenset(name for name in checked if graph.plan.inputs[name].secret)),
         created_at=now,
         created_by=world.by,
         token=token,
-        concurrency=_concurrency_key(graph, checked),
+        parent=None if within is None else within.id,
+        concurrency=concurrency,
     )
-    run = new_run(id=record.id, graph=graph, inputs=sealed, environment=record.environment, created_at=now)
+    run = new_run(id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=now)
     expected = history.expected(world, graph)
-    try:
-        return _take(world, record, run, lambda engine: engine.start(record, run, vault, expected=expected))
-    except RefusedError:
-        # Another process may have started it with this token since we looked.
-        if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
-            return known
-        raise
+    return _take(world, record, run, lambda engine: engine.start(record, run, vault, expected=expected))
 
 
 def environment_of(graph: Graph, checked: Mapping[str, Any]) -> str | None:
@@ -172,9 +192,15 @@ def resume(world: World, word: str, *, start: str | None = None, only_failed: bo
     """Goes on with a run: after a crash, after a failure that the plan stops at, or on a way back that was not finished.
 
     start, only_failed: see `core.run.request_resume`. Raises LockedError while another process has it, RefusedError when nothing is left
-    to do, NotFoundError when there is no such task.
+    to do or the run is part of one that must go on itself, NotFoundError when there is no such task.
     """
-    return take_up(world, reading.look(world, word), lambda run, now: request_resume(run, now, by=world.by, start=start, only_failed=only_failed))
+    look = reading.look(world, word)
+    if look.record.parent is not None and not world.journal().summary(look.record.parent).status.is_final:
+        whole = lineage(look.record, world.journal().record)[-1].id
+        raise RefusedError(f"run {look.run.id} is part of run {whole}, which has not ended", hint=f"drystone resume {whole}")
+    return take_up(
+        world, look, lambda run, now: request_resume(run, now, by=world.by, start=start, only_failed=only_failed)
+    )
 
 
 def take_up(world: World, look: Look, request: Callable[[Run, datetime], list[Event]]) -> Hand:
@@ -189,7 +215,10 @@ def interrupted(world: World, word: str) -> Sequence[str]:
 
 
 def undo(world: World, look: Look) -> Hand:
-    """Takes an ended run back. Raises LockedError, RefusedError."""
+    """Takes an ended run back. Raises LockedError, RefusedError: what succeeded as part of another run goes only with that one."""
+    if look.record.parent is not None and look.run.status is RunStatus.SUCCEEDED:
+        whole = lineage(look.record, world.journal().record)[-1].id
+        raise RefusedError(f"run {look.run.id} is part of run {whole}, and is taken back with it", hint=f"drystone undo {whole}")
     return take_up(world, look, lambda run, now: request_undo(run, now, by=world.by))
 
 
@@ -201,7 +230,7 @@ def cancel(world: World, word: str, *, reason: str = "") -> Hand | None:
     look = reading.look(world, word)
     request_cancel(look.run, world.clock.now(), by=world.by, reason=reason)
     try:
-        hand = resume(world, look.run.id)
+        hand = take_up(world, look, lambda run, now: request_resume(run, now, by=world.by))
     except LockedError:
         ask(world, look.run.id, "cancel", {"reason": reason})
         return None

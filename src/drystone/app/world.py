@@ -39,8 +39,8 @@ class Vault(Protocol):
         """JSON data with each handle replaced by its value."""
         ...
 
-    def seal(self, value: Any) -> Any:
-        """A value -> a handle that may be stored."""
+    def seal_outputs(self, outputs: Any, sensitive: frozenset[str]) -> Any:
+        """Outputs, or inputs, as they may be stored: those named sensitive are sealed, and any text in which a known secret shows."""
         ...
 
 

@@ -20,15 +20,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from drystone.core import codec, durations, values
+from drystone.core.parts import Part, part_of
 from drystone.core.plan import Body, Poll, UndoMode
 from drystone.core.run import AttemptStatus, Failure, Instance, Run, scope_of
 from drystone.engines.breaker import Breakers
-from drystone.engines.context import AttemptContext, Control
+from drystone.engines.context import AttemptContext, Control, no_sub_plans
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
 from drystone.engines.versions import StandingOf, Version, Versions
 from drystone.errors import AttemptError, DrystoneError, FailureClass, HeldBackError, PermanentError, TemporaryError
-from drystone.plugin.api import Config, Kind, Outcome, Pause
+from drystone.plugin.api import Config, Kind, Outcome, Pause, SubPlans
 from drystone.plugin.registry import Registry
 from drystone.ports import Process
 
@@ -47,6 +48,7 @@ class Job:
 
     after_loss:    the attempt before it was lost: the kind looks at the world first.
     after_failure: the attempt before it failed: the task's remedy comes first.
+    label:         what the state of the run's instances is kept under (`core.parts.label`); the plan's name unless given.
     """
 
     run: Run
@@ -57,6 +59,7 @@ class Job:
     after_loss: bool
     after_failure: bool
     project: Path
+    label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +89,7 @@ class Performer:
         environ: Mapping[str, str],
         breakers: Breakers,
         standing_of: StandingOf,
+        sub_plans: Callable[[Part, AttemptContext], SubPlans] = lambda part, ctx: no_sub_plans(ctx),
     ) -> None:
         self._registry = registry
         self._process = process
@@ -93,6 +97,7 @@ class Performer:
         self._environ = dict(environ)
         self._breakers = breakers
         self._standing_of = standing_of
+        self._sub_plans = sub_plans
 
     def is_inline(self, run: Run, id_: str, *, undo: bool) -> bool:
         """True when the attempt never blocks, so that no thread is needed for it."""
@@ -190,7 +195,7 @@ class Performer:
 
     def _versions_of(self, job: Job) -> Versions:
         run = job.run
-        folder = self._layout.versions(run.environment, run.graph.plan.name, job.instance)
+        folder = self._layout.versions(run.environment, job.label or run.graph.plan.name, job.instance)
         return Versions(folder=folder, standing_of=self._standing_of)
 
     def _remedy(self, body: Body, scope: Mapping[str, Any], ctx: AttemptContext) -> None:
@@ -203,6 +208,7 @@ class Performer:
         self, job: Job, vault: Vault, control: Control, on_progress: Callable[[str, Mapping[str, Any]], None]
     ) -> AttemptContext:
         run, plan, layout = job.run, job.run.graph.plan.name, self._layout
+        label = job.label or plan
         marks = {
             "DRYSTONE_RUN": run.id,
             "DRYSTONE_TASK": job.instance,
@@ -218,7 +224,7 @@ class Performer:
             environment=run.environment or "",
             project=job.project,
             folder=lambda: layout.attempt(run.id, job.instance, job.attempt, undo=job.undo),
-            state_folder=lambda: layout.state(run.environment, plan, job.instance),
+            state_folder=lambda: layout.state(run.environment, label, job.instance),
             artifacts_folder=lambda: layout.artifacts(run.id),
             environ={**self._environ, **marks},
             control=control,
@@ -226,6 +232,7 @@ class Performer:
             runner=self._process,
             on_progress=on_progress,
             breakers=self._breakers,
+            sub_plans=lambda ctx: self._sub_plans(part_of(run, run.instances[job.instance], undo=job.undo), ctx),
         )
 
     def end_orphans(self, run: Run, id_: str, number: int, *, undo: bool) -> int:

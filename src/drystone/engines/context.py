@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from drystone.core import durations
 from drystone.engines.breaker import ANSWERED, COUNTED, Breakers
 from drystone.errors import AttemptError, CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
-from drystone.plugin.api import ProcessResult
+from drystone.plugin.api import ProcessResult, SubPlans
 from drystone.ports import Clock, Process, ProcessEnd, ProcessSpec, Redactor
 
 MAX_PROGRESS = 2_000
@@ -85,6 +85,11 @@ class Control:
         self.check()
 
 
+def no_sub_plans(ctx: AttemptContext) -> SubPlans:
+    """Where an attempt cannot run sub-plans."""
+    raise PermanentError(FailureClass.REFUSED, "sub-plans cannot be run here", changed=False)
+
+
 @dataclass(kw_only=True)
 class AttemptContext:
     """Implements `plugin.api.Context`. Folders and the log come into being, and are even named, when they are first used."""
@@ -105,6 +110,7 @@ class AttemptContext:
     runner: Process
     on_progress: Callable[[str, Mapping[str, Any]], None]
     breakers: Breakers
+    sub_plans: Callable[[AttemptContext], SubPlans] = no_sub_plans
     _emitted: int = 0
     _processes: int = 0
     _has_workspace: bool = False
@@ -151,6 +157,16 @@ class AttemptContext:
     def check(self) -> None:
         """Raises when the attempt should end."""
         self.control.check()
+
+    def rest(self, rests: bool) -> bool:
+        """Notes whether it only waits for a person; True once it should give way."""
+        self.control.is_resting = rests
+        return self.control.should_give_way
+
+    @property
+    def plans(self) -> SubPlans:
+        """Runs plans as parts of this run."""
+        return self.sub_plans(self)
 
     def log(self, line: str) -> None:
         """Adds a line to the log, redacted; readers see it at once."""

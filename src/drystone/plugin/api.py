@@ -26,11 +26,12 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from drystone.core.plan import UndoWhen
+from drystone.core.states import RunStatus
 from drystone.errors import CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
 
 __all__ = [
     "Approval", "CancelledError", "Config", "Context", "FailureClass", "HeldBackError", "Kind", "Outcome", "Pause", "PermanentError",
-    "ProcessResult", "ReattachHandle", "TemporaryError", "TerraformProvider", "UndoWhen",
+    "ProcessResult", "ReattachHandle", "SubPlans", "SubRun", "TemporaryError", "TerraformProvider", "UndoWhen",
 ]  # fmt: skip
 
 
@@ -99,6 +100,50 @@ class ProcessResult:
     duration: timedelta
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubRun:
+    """The run of a sub-plan, when this attempt has done with it what it could.
+
+    plan:      the name of its plan.
+    status:    of the run; waiting means that only a person can move it on.
+    outputs:   of the plan, with real values; those named in `sensitive` must be given on as such.
+    changed:   it changed something, be it undone since.
+    left:      it did not succeed, and something that it changed stands.
+    task:      the instance that it failed for; empty when it was not for one.
+    """
+
+    id: str
+    plan: str
+    status: RunStatus
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    sensitive: frozenset[str] = frozenset()
+    changed: bool = False
+    left: bool = False
+    task: str = ""
+    failure_class: FailureClass = FailureClass.FAILED
+    message: str = ""
+
+
+class SubPlans(Protocol):
+    """Runs plans as parts of the attempt's own run."""
+
+    def run(self, inputs: Mapping[str, Any], *, name: str | None = None, path: str | None = None) -> SubRun:
+        """Starts the run of this attempt, or goes on with it, until it ends or only a person can move it on.
+
+        A run is never started twice for what attempts go on with (`core.parts`). When the attempt should end, the run is cancelled, and
+        its end waited for. Raises PermanentError(invalid) when there is no such plan, it has mistakes, or the inputs do not fit;
+        TemporaryError(conflict) when another run has its environment.
+        """
+        ...
+
+    def undo(self) -> Sequence[SubRun]:
+        """Takes back all that the task's attempts started, the newest first; stops at the first that could not be taken back.
+
+        Raises PermanentError(refused) for a run that has passed its pivot.
+        """
+        ...
+
+
 class Context(Protocol):
     """What an attempt knows and may do. Handed to `Kind.run` and `Kind.undo`."""
 
@@ -147,6 +192,15 @@ class Context(Protocol):
 
     def check(self) -> None:
         """Raises CancelledError, or TemporaryError(timeout), when the attempt should end."""
+        ...
+
+    def rest(self, rests: bool) -> bool:
+        """Notes whether it only waits until a person has decided something. True once it should end with a pause: its process leaves."""
+        ...
+
+    @property
+    def plans(self) -> SubPlans:
+        """Runs plans as parts of this run. Raises PermanentError(refused) where that is not possible."""
         ...
 
     def log(self, line: str) -> None:

@@ -118,7 +118,7 @@ class MemoryJournal:
         """Id from an id, a unique prefix in either case, or `last`."""
         newest = [kept.record.id for kept in self._newest_first()]
         if prefix == "last":
-            return answers.chosen(prefix, newest[:1])
+            return answers.chosen(prefix, [kept.record.id for kept in self._newest_first() if kept.record.parent is None][:1])
         fitting = [run for run in newest if prefix and run.startswith((prefix, prefix.upper()))]
         return answers.chosen(prefix, fitting[:3])
 
@@ -147,7 +147,12 @@ class MemoryJournal:
         owner = None if kept.owner is None or self._is_alive(kept.owner) is False else kept.owner
         record = kept.record
         return replace(
-            kept.summary, plan=record.plan, environment=record.environment, created_at=record.created_at, owner=owner
+            kept.summary,
+            plan=record.plan,
+            environment=record.environment,
+            created_at=record.created_at,
+            owner=owner,
+            parent=record.parent,
         )
 
     def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:

@@ -51,7 +51,8 @@ SELECT body FROM events WHERE run = :run AND seq > :after ORDER BY seq LIMIT :co
 SELECT run, id, task, kind, status, attempts, started_at, finished_at, failure_class FROM tasks WHERE run = :run ORDER BY id;
 
 -- name: newest
-SELECT id FROM runs ORDER BY created_at DESC, id DESC LIMIT 1;
+-- Who runs a plan and then says "last" does not mean a sub-plan of it.
+SELECT id FROM runs WHERE parent IS NULL ORDER BY created_at DESC, id DESC LIMIT 1;
 
 -- name: find
 -- Three are enough to say that several fit, and which.
@@ -59,13 +60,13 @@ SELECT id FROM runs WHERE substr(id, 1, :length) IN (:prefix, :upper) ORDER BY c
 
 -- name: summary
 SELECT runs.id, runs.plan, runs.environment, runs.created_at, status, started_at, finished_at, tasks_done, tasks_total, error, owner,
-  attention
+  attention, runs.parent
 FROM runs JOIN run_states ON run_states.run = runs.id
 WHERE runs.id = :run;
 
 -- name: summaries
 SELECT runs.id, runs.plan, runs.environment, runs.created_at, status, started_at, finished_at, tasks_done, tasks_total, error, owner,
-  attention
+  attention, runs.parent
 FROM runs JOIN run_states ON run_states.run = runs.id
 WHERE (CAST(:plan AS TEXT) IS NULL OR runs.plan = :plan)
   AND (CAST(:environment AS TEXT) IS NULL OR runs.environment = :environment)

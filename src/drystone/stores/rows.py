@@ -85,6 +85,7 @@ def to_summary(row: Row, is_alive: Callable[[str], bool | None]) -> RunSummary:
         error=row[9],
         owner=None if owner is None or is_alive(owner) is False else owner,
         attention=row[11],
+        parent=row[12],
     )
 
 

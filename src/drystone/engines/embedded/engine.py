@@ -19,6 +19,7 @@ from pathlib import Path
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
 from drystone.core.expected import Expected
+from drystone.core.parts import label, lineage
 from drystone.core.plan import OnConflict, UndoMode
 from drystone.core.run import (
     AttemptStatus,
@@ -97,15 +98,17 @@ def _stands_alone(fact: _Fact) -> bool:
 class _Driven:
     """A run in this engine's hands.
 
+    label:    what the state of its instances is kept under.
     answered: ids of requests that the pending events answer.
     key:      of the line that it stands in.     behind: the runs before it there; None once it is its turn.
     slots:    pool -> attempts that may be in flight in it.    told: pool -> (held, wanted) as the store was told last.
     """
 
+    record: RunRecord
+    label: str
     run: Run
     lease: Lease
     vault: Vault
-    project: Path
     pending: list[Event] = field(default_factory=list)
     controls: dict[str, Control] = field(default_factory=dict)
     wake_at: datetime | None = None
@@ -138,8 +141,9 @@ class EmbeddedEngine:
         owner: str,
         pools: Mapping[str, int] | None = None,
         observers: Sequence[Observer] = (),
+        is_part: bool = False,
     ) -> None:
-        """`pools`: the project's, with their sizes."""
+        """`pools`: the project's, with their sizes. `is_part`: an attempt of another engine drives it, which has the same performer."""
         self._journal = journal
         self._performer = performer
         self._layout = layout
@@ -149,6 +153,7 @@ class EmbeddedEngine:
         self._settings = settings
         self._owner = owner
         self._pools = pools or {}
+        self._is_part = is_part
         self.observers = list(observers)
         self._inbox: queue.SimpleQueue[_Fact] = queue.SimpleQueue()
         self._pool = Pool()
@@ -209,7 +214,7 @@ class EmbeddedEngine:
         assert key is not None and run.graph.plan.concurrency is not None
         line = self._journal.line(key)
         behind = [place.run for place in itertools.takewhile(lambda place: place.run != run.id, line)]
-        if not behind and run.environment is not None:
+        if not behind and run.environment is not None and not self._is_lent(driven.record, run):
             self._free_stale_lock(run)
             try:
                 self._journal.lock(self._lock_of(run, now, "run"))
@@ -226,18 +231,18 @@ class EmbeddedEngine:
 
     def _is_lent(self, record: RunRecord, run: Run) -> bool:
         """Whether the environment is held by a run of which this one is a part."""
+        if record.parent is None:
+            return False
         held = next((lock for lock in self._journal.locks() if lock.environment == run.environment), None)
-        parent = record.parent
-        while held is not None and parent is not None:
-            if held.run == parent:
-                return True
-            parent = self._journal.record(parent).parent
-        return False
+        return held is not None and held.run in {other.id for other in lineage(record, self._journal.record)[1:]}
 
     def _claimed(self, record: RunRecord, run: Run, vault: Vault, now: datetime) -> _Driven:
         lease = self._journal.claim(run.id, self._owner, self._settings.lease, now)
-        driven = self._driven[run.id] = _Driven(run=run, lease=lease, vault=vault, project=Path(record.root))
+        driven = self._driven[run.id] = self._in_hand(record, run, lease, vault)
         return driven
+
+    def _in_hand(self, record: RunRecord, run: Run, lease: Lease, vault: Vault) -> _Driven:
+        return _Driven(record=record, label=label(lineage(record, self._journal.record)), run=run, lease=lease, vault=vault)
 
     def take_up(self, record: RunRecord, run: Run, vault: Vault, request: Callable[[Run, datetime], list[Event]]) -> None:
         """Takes a run that was begun, and makes of it what is requested: to go on with it, or to take it back.
@@ -251,7 +256,7 @@ class EmbeddedEngine:
         try:
             # Another process may have written between our reading and our claim.
             run = evolve(run, *self._journal.events(run.id, after=run.seq))
-            driven = _Driven(run=run, lease=lease, vault=vault, project=Path(record.root))
+            driven = self._in_hand(record, run, lease, vault)
             was_final = run.status.is_final
             if was_final:
                 # A wish that came too late to end the run before must not end what is asked for now.
@@ -437,7 +442,8 @@ class EmbeddedEngine:
             undo=undo,
             after_loss=_follows(AttemptStatus.LOST, run.instances[id_], undo=undo) or (undo and _undoes_a_lost_one(run.instances[id_])),
             after_failure=_follows(AttemptStatus.FAILED, run.instances[id_], undo=undo),
-            project=driven.project,
+            project=Path(driven.record.root),
+            label=driven.label,
         )
 
         def progress(message: str, data: object) -> None:
@@ -457,7 +463,7 @@ class EmbeddedEngine:
         self._ended[run.id] = run
         del self._driven[run.id]
         if run.environment is not None:
-            self._layout.prune(run.environment, run.graph.plan.name)
+            self._layout.prune(run.environment, driven.label)
         self._give_places_back(run)
         if self._journal.requests([run.id]):
             # Before others may take it: a wish that comes later is meant for them.
@@ -591,7 +597,8 @@ class EmbeddedEngine:
     def close(self) -> None:
         """Lets go of daemons and threads. Runs still in hand stay as the journal has them."""
         self._pool.close()
-        self._performer.close()
+        if not self._is_part:
+            self._performer.close()
 
 
 def _always(idles: bool) -> bool:
