@@ -122,7 +122,8 @@ from drystone.kinds.ansible.task import Ansible
 sys.path.insert(0, sys.argv[1])
 import conftest
 spec = json.loads(sys.argv[2])
-make = conftest.new_attempt.__wrapped__(Path(spec["tmp"]), Path(spec["project"]))
+breakers = conftest.breakers.__wrapped__(conftest.RealClock())
+make = conftest.new_attempt.__wrapped__(Path(spec["tmp"]), Path(spec["project"]), breakers)
 Ansible().run(next(make)().ctx, Ansible.Config.model_validate(spec["config"]))
 """
 
