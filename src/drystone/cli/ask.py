@@ -1,9 +1,10 @@
-"""Questions to a person: inputs that are missing, and whether a run is to be undone. Only on a terminal."""
+"""Questions to a person: inputs that are missing, whether a run is to be undone, what becomes of a failure. Only on a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from drystone.app.reading import Look
 from drystone.core.inputs import from_text, problems_of
 from drystone.core.plan import Input
-from drystone.core.run import UndoStatus
+from drystone.core.run import UndoStatus, attention
 from drystone.errors import RefusedError
 
 
@@ -58,3 +59,49 @@ def lab(network: str | None, *, yes: bool) -> None:
         raise RefusedError(f"nobody agreed to take {what} down", hint="give --yes when nobody can answer")
     if not typer.confirm(f"take {what} down?", err=True):
         raise RefusedError("nothing was taken away")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What becomes of a run that waits for decisions: `skip` has the reasons; `undo` takes it all back."""
+
+    retry: Sequence[str] = ()
+    skip: Mapping[str, str]
+    undo: bool = False
+
+
+def decisions(look: Look) -> Decisions | None:
+    """Asks what becomes of each failure that a person must decide about; None when the run is left as it is."""
+    can_undo = look.run.passed_pivot is None
+    choices = f"[r]etry, [s]kip, {'[u]ndo the run, ' if can_undo else ''}[l]eave it"
+    retry: list[str] = []
+    skip: dict[str, str] = {}
+    try:
+        for item in attention(look.run):
+            match _choice(f"{item.instance}: {choices}", "rsul" if can_undo else "rsl"):
+                case "r":
+                    retry.append(item.instance)
+                case "s":
+                    skip[item.instance] = _text("why it is in order without it, for the record")
+                case "u":
+                    return Decisions(skip={}, undo=True)
+                case _:
+                    return None
+    except typer.Abort:
+        typer.echo("", err=True)
+        return None
+    return Decisions(retry=retry, skip=skip)
+
+
+def _choice(text: str, letters: str) -> str:
+    while True:
+        answer = str(typer.prompt(text, default="l", show_default=False, err=True)).strip().lower()[:1]
+        if answer and answer in letters:
+            return answer
+        typer.echo(f"  one of {', '.join(letters)}", err=True)
+
+
+def _text(text: str) -> str:
+    while not (answer := str(typer.prompt(f"  {text}", err=True)).strip()):
+        pass
+    return answer

@@ -33,7 +33,8 @@ def runs(
 
     world = session(ctx).world()
     found = reading.recent(world, plan=plan, environment=environment, limit=limit)
-    run_view.listing(found, now=world.clock.now(), json=json)
+    behind = reading.behind(world, found)
+    run_view.listing(found, now=world.clock.now(), json=json, behind=behind)
 
 
 def logs(

@@ -78,7 +78,6 @@ def head(look: Look, now: datetime) -> list[str]:
         ("environment", run.environment or ""),
         ("status", paint(f"{state.glyph} {state.word}{GONE if look.is_abandoned else ''}", state.colour)),
         ("started", f"{describe.instant(run.started_at or run.created_at)} by {record.created_by}"),
-        ("waits", words.queued(look.behind) if run.status is RunStatus.QUEUED and look.behind else ""),
         ("took", words.duration(words.elapsed(run, now))),
         ("expected", words.left(forecast) if forecast else ""),
         ("inputs", ", ".join(f"{name}={_value(value)}" for name, value in masked(run.inputs).items())),

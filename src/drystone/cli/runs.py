@@ -12,8 +12,10 @@ from drystone.cli import exit_codes
 from drystone.cli.options import Examples, Json, PlanWord, RunWord, Yes, examples, session
 
 if TYPE_CHECKING:
+    from drystone.app.reading import Look
     from drystone.app.runs import Hand, Prepared
     from drystone.app.world import World
+    from drystone.cli.ask import Decisions
     from drystone.core.run import Run
 
 Wait = Annotated[
@@ -48,7 +50,8 @@ def run(
     plan = session(ctx).plan(word)
     world = wiring.world(plan.project)
     prepared = runs.prepare(world, plan, Given(pairs=pairs or (), file=inputs))
-    return drive(world, runs.start(world, _completed(prepared, ask=not yes and not json), token=token), json=json, wait=wait)
+    hand = runs.start(world, _completed(prepared, ask=not yes and not json), token=token)
+    return drive(world, hand, json=json, wait=wait, asks=not yes)
 
 
 def resume(
@@ -158,17 +161,19 @@ def _completed(prepared: Prepared, *, ask: bool) -> Prepared:
     return replace(prepared, values={**prepared.values, **answers}, missing=())
 
 
-def drive(world: World, hand: Hand, *, json: bool, wait: bool | None = None) -> int:
+def drive(world: World, hand: Hand, *, json: bool, wait: bool | None = None, asks: bool = True) -> int:
     """Drives a run to its end while it is shown, and says what became of it.
 
     wait: whether to stay where only a person can move it on; None means on a terminal.
+    asks: whether somebody at a terminal is asked what becomes of a failure, where the plan says `on_failure: ask`.
     """
-    from drystone.cli import live, problems, run_view, terminal
+    from drystone.cli import ask, commands, live, problems, run_view, terminal
     from drystone.cli.signals import graceful
     from drystone.core.run import Cause
     from drystone.errors import LockedError, StoreError
 
-    with live.watcher(world.clock, json=json) as watcher, graceful(hand, watcher):
+    start = commands.start_of(world.home)
+    with live.watcher(world.clock, json=json, start=start) as watcher, graceful(hand, watcher):
         hand.watchers.append(watcher.see)
         if hand.is_known:
             watcher.notice(f"run {hand.run.id} was started with this token before; nothing new was started")
@@ -182,9 +187,37 @@ def drive(world: World, hand: Hand, *, json: bool, wait: bool | None = None) -> 
     run_view.finish(look, now=world.clock.now(), json=json)
     if not json:
         _tell_leftovers(world, look.run)
+    asks = asks and not json and wait is not False and ask.is_possible() and _is_to_be_decided(look.run)
+    if asks and (chosen := ask.decisions(look)) is not None:
+        return _carry_out(world, look, chosen, wait=wait)
     if look.run.started_at is None and look.run.cause is Cause.TIMEOUT:
         return exit_codes.LOCKED
     return exit_codes.of_run(look.run.status, look.run.cause, left=bool(look.run.left))
+
+
+def _is_to_be_decided(run: Run) -> bool:
+    from drystone.core.plan import OnFailure
+    from drystone.core.run import attention
+    from drystone.core.states import RunStatus
+
+    return run.graph.plan.on_failure is OnFailure.ASK and run.status is RunStatus.FAILED and bool(attention(run))
+
+
+def _carry_out(world: World, look: Look, chosen: Decisions, *, wait: bool | None) -> int:
+    from drystone.app import attention, runs
+
+    id_ = look.run.id
+    if chosen.undo:
+        code = drive(world, runs.undo(world, look), json=False, wait=wait)
+        # It is undone because it failed, though a person chose it.
+        return exit_codes.COMPENSATED if code == exit_codes.DONE else code
+    skips = [*chosen.skip.items()]
+    last = None if chosen.retry else skips.pop()
+    for task, reason in skips:
+        # It ends at once: something else is still to be decided.
+        attention.skip(world, id_, task, reason=reason).drive()
+    hand = attention.retry(world, id_) if last is None else attention.skip(world, id_, last[0], reason=last[1])
+    return drive(world, hand, json=False, wait=wait)
 
 
 def _tell_leftovers(world: World, run: Run) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from drystone.cli import commands, words
 from drystone.core.run import AttemptStatus, Forecast, Instance, Run, UndoStatus, Waiting, made, questions
@@ -113,6 +114,8 @@ def note(scene: Scene, instance: Instance) -> tuple[str, str]:
             return failure, "red"
         case ((TaskStatus.FAILED | TaskStatus.SKIPPED | TaskStatus.BLOCKED | TaskStatus.CANCELLED), _):
             return instance.reason, "bright_black"
+        case TaskStatus.SUCCEEDED, _ if instance.kind == "approval" and isinstance(instance.outputs, Mapping):
+            return _answered(instance.outputs), "bright_black"
         case TaskStatus.SUCCEEDED, None if not instance.changed:
             return "nothing changed", "bright_black"
         case TaskStatus.PENDING, _ if not scene.run.status.is_final:
@@ -132,6 +135,11 @@ def waits_for(waiting: Waiting, now: datetime) -> str:
     if waiting.until is None:
         return ""
     return f"{until} (in {words.duration(waiting.until - now)})" if waiting.until > now else f"{until}, which has come"
+
+
+def _answered(outputs: Mapping[str, Any]) -> str:
+    by, comment = outputs.get("by"), outputs.get("comment")
+    return ": ".join(str(text) for text in (f"approved by {by}" if by else "", comment) if text)
 
 
 def _failure(instance: Instance) -> str:
