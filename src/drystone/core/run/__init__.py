@@ -4,6 +4,7 @@
     evolve.py     event -> new state
     forward.py    the index that says what may start          (used by evolve)
     order.py      what starts first, by how long it took      (used by evolve)
+    draft.py      a run while events are folded into it
     back.py       the index that says what may be undone       (used by evolve)
     decide.py     state, now -> commands
     settle.py     what an attempt gave -> events

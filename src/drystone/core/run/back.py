@@ -15,7 +15,7 @@ from drystone.core.plan import UndoMode
 from drystone.core.run.state import UNCOUNTED, Back, Instance, UndoStatus
 
 if TYPE_CHECKING:
-    from drystone.core.run.evolve import Draft
+    from drystone.core.run.draft import Draft
 
 
 def begin(draft: Draft, again: Collection[str] | None = None) -> None:

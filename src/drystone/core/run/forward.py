@@ -19,7 +19,7 @@ from drystone.core.states import TaskStatus
 
 if TYPE_CHECKING:
     from drystone.core.graph import Graph
-    from drystone.core.run.evolve import Draft
+    from drystone.core.run.draft import Draft
 
 
 class End(Enum):

@@ -16,7 +16,7 @@ from drystone.core.expected import Expected, Outlook
 from drystone.core.run import forward
 
 if TYPE_CHECKING:
-    from drystone.core.run.evolve import Draft
+    from drystone.core.run.draft import Draft
 
 
 def by_time(draft: Draft, expected: Mapping[str, Expected]) -> None:
