@@ -64,19 +64,25 @@ def resume(
         bool, typer.Option("--only-failed", help="Also of a run that succeeded: only the instances that failed.")
     ] = False,
     wait: Wait = None,
+    yes: Yes = False,
     json: Json = False,
 ) -> int:
     """Go on with a run: after a crash, after a failure the plan stops at, or on a way back that was not finished.
 
-    What has succeeded is not done again, unless --from names it or what it stands behind.
+    What has succeeded is not done again, unless --from names it or what it stands behind. The run keeps the plan that it began with:
+    when the plan's file was changed since, the difference is shown, and on a terminal you are asked.
     """
     from drystone.app import reading, runs
+    from drystone.cli import edited_view
     from drystone.core.states import RunStatus
 
     world = session(ctx).world()
-    if start is None and not only_failed and reading.look(world, word).run.status is RunStatus.SUCCEEDED:
+    look = reading.look(world, word)
+    if start is None and not only_failed and look.run.status is RunStatus.SUCCEEDED:
         typer.echo("the run has succeeded: nothing is left to do", err=True)
         return exit_codes.DONE
+    if look.run.status is not RunStatus.COMPENSATED:
+        edited_view.check(look, yes=yes)
     if lost := runs.interrupted(world, word):
         typer.echo(f"its process died during {', '.join(lost)}: what it left running is let finish or ended first", err=True)
     return drive(world, runs.resume(world, word, start=start, only_failed=only_failed), json=json, wait=wait)
