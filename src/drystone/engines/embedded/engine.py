@@ -7,11 +7,9 @@ never block run in the loop itself.
 
 from __future__ import annotations
 
-import itertools
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -23,25 +21,21 @@ from drystone.core.parts import label, lineage
 from drystone.core.plan import OnConflict, UndoMode
 from drystone.core.run import (
     AttemptStatus,
-    Cause,
     Failure,
     Instance,
     Run,
-    answer,
     decide,
     evolve,
-    failed,
-    finished_undo,
     request_cancel,
     slots_wanted,
-    succeeded,
     take,
-    undo_failed,
-    waits,
 )
 from drystone.core.states import RunStatus
 from drystone.engines.attempt import Ended, Job, Performer
 from drystone.engines.context import Control
+from drystone.engines.embedded.driven import CancelAsked, Done, Driven, Fact, Progress, stands_alone
+from drystone.engines.embedded.facts import created, gives_up, requested, settled
+from drystone.engines.embedded.places import Places, has_the_key
 from drystone.engines.embedded.pool import Pool
 from drystone.engines.embedded.projections import row_of, summary_of
 from drystone.engines.embedded.recovery import end_lost_attempts
@@ -49,8 +43,7 @@ from drystone.engines.embedded.timers import SteadyTime
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
 from drystone.errors import FailureClass, LockedError, NotFoundError, RefusedError, StoreError
-from drystone.plugin.api import Pause
-from drystone.ports import Batch, Clock, Ids, Journal, Lease, LockInfo, Place, Request, RunRecord, owner_text
+from drystone.ports import Batch, Clock, Ids, Journal, Lease, Request, RunRecord
 from drystone.settings import EngineSettings
 
 Observer = Callable[[Run, Sequence[Event]], None]
@@ -61,69 +54,6 @@ Stays = Callable[[bool], bool]
 
 POLL = timedelta(milliseconds=200)
 """How often a cancel request of another process is looked for while nothing else happens."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    run: str
-    instance: str
-    undo: bool
-    ended: Ended
-
-
-@dataclass(frozen=True, slots=True)
-class _Progress:
-    run: str
-    instance: str
-    attempt: int
-    data: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class _CancelAsked:
-    run: str
-    by: str
-    reason: str
-
-
-_Fact = _Done | _Progress | _CancelAsked
-
-
-def _stands_alone(fact: _Fact) -> bool:
-    """True when what it means may depend on the fact before it, or decide about the next one."""
-    return isinstance(fact, _CancelAsked) or (isinstance(fact, _Done) and fact.ended.failure is not None)
-
-
-@dataclass
-class _Driven:
-    """A run in this engine's hands.
-
-    label:    what the state of its instances is kept under.
-    answered: ids of requests that the pending events answer.
-    key:      of the line that it stands in.     behind: the runs before it there; None once it is its turn.
-    slots:    pool -> attempts that may be in flight in it.    told: pool -> (held, wanted) as the store was told last.
-    """
-
-    record: RunRecord
-    label: str
-    run: Run
-    lease: Lease
-    vault: Vault
-    pending: list[Event] = field(default_factory=list)
-    controls: dict[str, Control] = field(default_factory=dict)
-    wake_at: datetime | None = None
-    answered: list[str] = field(default_factory=list)
-    key: str | None = None
-    behind: list[str] | None = None
-    slots: dict[str, int] = field(default_factory=dict)
-    told: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def add(self, events: Sequence[Event]) -> None:
-        """Numbers the events, folds them in, and keeps them for the next write."""
-        if events:
-            numbered = [event.numbered(seq) for seq, event in enumerate(events, self.run.seq + 1)]
-            self.run = evolve(self.run, *numbered)
-            self.pending.extend(numbered)
 
 
 class EmbeddedEngine:
@@ -155,9 +85,10 @@ class EmbeddedEngine:
         self._pools = pools or {}
         self._is_part = is_part
         self.observers = list(observers)
-        self._inbox: queue.SimpleQueue[_Fact] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._pool = Pool()
-        self._driven: dict[str, _Driven] = {}
+        self._driven: dict[str, Driven] = {}
+        self._places = Places(journal, owner, settings.lease, self._driven)
         self._ended: dict[str, Run] = {}
         self._renew_at = 0.0
         self._look_at = 0.0
@@ -172,14 +103,13 @@ class EmbeddedEngine:
         expected: task -> what its instances took in earlier runs; without it the graph alone gives the order.
         """
         now = self._clock.now()
-        self._free_stale_lock(run)
+        self._places.free_stale_lock(run, now)
         if record.concurrency is not None:
             self._stand_in_line(record, run, vault, now, expected or {})
             return
-        lock = self._lock_of(run, now, "run") if run.environment is not None and not self._is_lent(record, run) else None
-        self._journal.create(record, summary_of(run, record.plan), lock)
+        self._journal.create(record, summary_of(run, record.plan), self._places.lock_for(record, run, now, "run"))
         driven = self._claimed(record, run, vault, now)
-        driven.add([_created(record, expected or {})])
+        driven.add([created(record, expected or {})])
         driven.add(self._taken(driven.run, driven.lease, now))
 
     def _stand_in_line(
@@ -190,59 +120,45 @@ class EmbeddedEngine:
         policy = run.graph.plan.concurrency.on_conflict
         before = self._journal.line(record.concurrency)
         if before and policy is OnConflict.REJECT:
-            raise _has_the_key(record.concurrency, before[0])
+            raise has_the_key(record.concurrency, before[0])
         if policy is OnConflict.CANCEL_RUNNING:
             for place in before:
                 self._ask_to_cancel(place.run, record, now)
         self._journal.create(record, summary_of(run, record.plan))
         driven = self._claimed(record, run, vault, now)
-        driven.add([_created(record, expected)])
+        driven.add([created(record, expected)])
         driven.key, driven.behind = record.concurrency, []
         self._move_up(driven, now)
         if driven.behind and policy is OnConflict.REJECT:
             # Another came at the same moment.
-            driven.add(_gives_up(run, now, f"run {driven.behind[0]} has the concurrency key"))
+            driven.add(gives_up(run, now, f"run {driven.behind[0]} has the concurrency key"))
 
     def _ask_to_cancel(self, run: str, record: RunRecord, now: datetime) -> None:
         reason = f"run {record.id} takes its place"
         by = record.created_by
         self._journal.ask(Request(id=self._ids.run_id(), run=run, type="cancel", by=by, at=now, data={"reason": reason}))
 
-    def _move_up(self, driven: _Driven, now: datetime) -> None:
+    def _move_up(self, driven: Driven, now: datetime) -> None:
         """Looks whether its turn has come: the line before it is empty, and its environment is free."""
         run, key = driven.run, driven.key
         assert key is not None and run.graph.plan.concurrency is not None
-        line = self._journal.line(key)
-        behind = [place.run for place in itertools.takewhile(lambda place: place.run != run.id, line)]
-        if not behind and run.environment is not None and not self._is_lent(driven.record, run):
-            self._free_stale_lock(run)
-            try:
-                self._journal.lock(self._lock_of(run, now, "run"))
-            except LockedError:
-                behind = [lock.run for lock in self._journal.locks() if lock.environment == run.environment]
+        behind = self._places.ahead(driven.record, run, now)
         if not behind:
             driven.behind = None
             driven.add(self._taken(run, driven.lease, now))
         elif now >= run.created_at + run.graph.plan.concurrency.timeout:
-            driven.add(_gives_up(run, now, f"run {behind[0]} did not end in time"))
+            driven.add(gives_up(run, now, f"run {behind[0]} did not end in time"))
         elif behind != driven.behind:
             driven.behind = behind
             driven.add([Event(type=EventType.RUN_QUEUED, at=now, run=run.id, data={"key": key, "behind": behind})])
 
-    def _is_lent(self, record: RunRecord, run: Run) -> bool:
-        """Whether the environment is held by a run of which this one is a part."""
-        if record.parent is None:
-            return False
-        held = next((lock for lock in self._journal.locks() if lock.environment == run.environment), None)
-        return held is not None and held.run in {other.id for other in lineage(record, self._journal.record)[1:]}
-
-    def _claimed(self, record: RunRecord, run: Run, vault: Vault, now: datetime) -> _Driven:
+    def _claimed(self, record: RunRecord, run: Run, vault: Vault, now: datetime) -> Driven:
         lease = self._journal.claim(run.id, self._owner, self._settings.lease, now)
         driven = self._driven[run.id] = self._in_hand(record, run, lease, vault)
         return driven
 
-    def _in_hand(self, record: RunRecord, run: Run, lease: Lease, vault: Vault) -> _Driven:
-        return _Driven(record=record, label=label(lineage(record, self._journal.record)), run=run, lease=lease, vault=vault)
+    def _in_hand(self, record: RunRecord, run: Run, lease: Lease, vault: Vault) -> Driven:
+        return Driven(record=record, label=label(lineage(record, self._journal.record)), run=run, lease=lease, vault=vault)
 
     def take_up(self, record: RunRecord, run: Run, vault: Vault, request: Callable[[Run, datetime], list[Event]]) -> None:
         """Takes a run that was begun, and makes of it what is requested: to go on with it, or to take it back.
@@ -262,14 +178,14 @@ class EmbeddedEngine:
                 # A wish that came too late to end the run before must not end what is asked for now.
                 self._journal.withdraw(run.id)
             if run.seq == 0:
-                driven.add([_created(record, {})])
+                driven.add([created(record, {})])
             if driven.run.status is RunStatus.QUEUED and record.concurrency is not None:
                 driven.key, driven.behind = record.concurrency, []
                 self._journal.join(record.concurrency, run.id, now)
                 self._move_up(driven, now)
                 self._driven[run.id] = driven
                 return
-            self._take_its_places(record, run, now)
+            self._places.take(record, run, now)
             asked = request(run, now)
             driven.add(self._taken(run, lease, now))
             if not was_final:
@@ -278,27 +194,10 @@ class EmbeddedEngine:
             driven.add(asked)
         except Exception:
             if run.status.is_final:
-                self._give_places_back(run)
+                self._places.give_back(run)
             self._journal.release(lease)
             raise
         self._driven[run.id] = driven
-
-    def _take_its_places(self, record: RunRecord, run: Run, now: datetime) -> None:
-        """The environment and the concurrency key, which it had until it ended. Raises LockedError when another run has them."""
-        if record.concurrency is not None:
-            self._journal.join(record.concurrency, run.id, now)
-            first = self._journal.line(record.concurrency)[0]
-            if first.run != run.id:
-                raise _has_the_key(record.concurrency, first)
-        self._free_stale_lock(run)
-        if run.environment is not None and not self._is_lent(record, run):
-            self._journal.lock(self._lock_of(run, now, "resume"))
-
-    def _give_places_back(self, run: Run) -> None:
-        if run.environment is not None:
-            self._journal.unlock(run.environment, run.id)
-        if run.graph.plan.concurrency is not None:
-            self._journal.leave(run.id)
 
     def _taken(self, run: Run, lease: Lease, now: datetime) -> list[Event]:
         settings = self._settings
@@ -311,28 +210,11 @@ class EmbeddedEngine:
             finish_grace=settings.finish_grace,
         )
 
-    def _lock_of(self, run: Run, now: datetime, reason: str) -> LockInfo:
-        assert run.environment is not None
-        return LockInfo(environment=run.environment, run=run.id, owner=self._owner, reason=reason, since=now)
-
-    def _free_stale_lock(self, run: Run) -> None:
-        """A crash may come between the end of a run and the release of its lock: then nobody holds it any more."""
-        held = next((lock for lock in self._journal.locks() if lock.environment == run.environment), None)
-        if held is None or held.run == run.id or held.run in self._driven:
-            return
-        if not self._journal.summary(held.run).status.is_final:
-            return
-        # Only who has the run may give its lock back: another process may be about to take it up again.
-        with suppress(LockedError):
-            lease = self._journal.claim(held.run, self._owner, self._settings.lease, self._clock.now())
-            self._journal.unlock(held.environment, held.run)
-            self._journal.release(lease)
-
     # ---- asking -----------------------------------------------------------------------------------------------------
 
     def cancel(self, run_id: str, *, by: str, reason: str = "") -> None:
         """Asks for a graceful end."""
-        self._inbox.put(_CancelAsked(run_id, by, reason))
+        self._inbox.put(CancelAsked(run_id, by, reason))
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
 
@@ -364,7 +246,7 @@ class EmbeddedEngine:
         if self._has_looked:
             self._leave(now, stays)
 
-    def _decide(self, now: datetime) -> list[tuple[_Driven, Command]]:
+    def _decide(self, now: datetime) -> list[tuple[Driven, Command]]:
         return [(driven, command) for driven in self._driven.values() for command in _decided(driven, now)]
 
     def _found_room(self, now: datetime) -> bool:
@@ -401,7 +283,7 @@ class EmbeddedEngine:
                 del self._driven[run_id]
                 self._journal.release(driven.lease)
 
-    def _idles(self, driven: _Driven, now: datetime) -> bool:
+    def _idles(self, driven: Driven, now: datetime) -> bool:
         run = driven.run
         if run.status not in (RunStatus.RUNNING, RunStatus.WAITING) or driven.pending or not run.only_waits(_resting(driven)):
             return False
@@ -420,7 +302,7 @@ class EmbeddedEngine:
             for observer in self.observers:
                 observer(driven.run, events)
 
-    def _perform(self, driven: _Driven, command: Command) -> None:
+    def _perform(self, driven: Driven, command: Command) -> None:
         match command:
             case Start() | StartUndo():
                 self._begin(driven, command, undo=isinstance(command, StartUndo))
@@ -430,7 +312,7 @@ class EmbeddedEngine:
             case Record() | Wake():
                 pass
 
-    def _begin(self, driven: _Driven, command: Start | StartUndo, *, undo: bool) -> None:
+    def _begin(self, driven: Driven, command: Start | StartUndo, *, undo: bool) -> None:
         run, id_ = driven.run, command.instance
         control = Control(self._clock, command.timeout)
         driven.controls[id_] = control
@@ -448,23 +330,23 @@ class EmbeddedEngine:
 
         def progress(message: str, data: object) -> None:
             facts = {"message": message, **(data if isinstance(data, dict) else {}), "undo": undo}
-            self._inbox.put(_Progress(run.id, id_, command.attempt, facts))
+            self._inbox.put(Progress(run.id, id_, command.attempt, facts))
 
         def call() -> None:
-            self._inbox.put(_Done(run.id, id_, undo, self._performer.perform(job, driven.vault, control, progress)))
+            self._inbox.put(Done(run.id, id_, undo, self._performer.perform(job, driven.vault, control, progress)))
 
         if self._performer.is_inline(run, id_, undo=undo):
             call()
         else:
             self._pool.submit(call)
 
-    def _let_go(self, driven: _Driven) -> None:
+    def _let_go(self, driven: Driven) -> None:
         run = driven.run
         self._ended[run.id] = run
         del self._driven[run.id]
         if run.environment is not None:
             self._layout.prune(run.environment, driven.label)
-        self._give_places_back(run)
+        self._places.give_back(run)
         if self._journal.requests([run.id]):
             # Before others may take it: a wish that comes later is meant for them.
             self._journal.withdraw(run.id)
@@ -476,7 +358,7 @@ class EmbeddedEngine:
         """Until something happened or a moment came; then takes all that is there."""
         self._renew()
         timeout = self._timeout()
-        facts: list[_Fact] = []
+        facts: list[Fact] = []
         try:
             facts.append(self._inbox.get(timeout=timeout) if timeout > 0 else self._inbox.get_nowait())
             while True:
@@ -493,9 +375,9 @@ class EmbeddedEngine:
             return poll
         return min(poll, max(0.0, (min(moments) - self._time.now()).total_seconds()))
 
-    def _absorb(self, facts: Iterable[_Fact]) -> None:
+    def _absorb(self, facts: Iterable[Fact]) -> None:
         """Takes in what happened. Successes in a row are folded in together: none of them says what another means, as failures do."""
-        for (run_id, alone), some in groupby(facts, key=lambda fact: (fact.run, _stands_alone(fact))):
+        for (run_id, alone), some in groupby(facts, key=lambda fact: (fact.run, stands_alone(fact))):
             driven = self._driven.get(run_id)
             if driven is None:
                 continue
@@ -506,46 +388,18 @@ class EmbeddedEngine:
             else:
                 driven.add([event for fact in some for event in self._events_of(driven, fact, now)])
 
-    def _events_of(self, driven: _Driven, fact: _Fact, now: datetime) -> list[Event]:
+    def _events_of(self, driven: Driven, fact: Fact, now: datetime) -> list[Event]:
         match fact:
-            case _Done():
+            case Done():
                 driven.controls.pop(fact.instance, None)
-                return self._settled(driven, fact, now)
-            case _Progress(run, instance, attempt, data):
+                return settled(driven.run, fact, now, jitter=self._ids.jitter())
+            case Progress(run, instance, attempt, data):
                 return [Event(type=EventType.TASK_PROGRESS, at=now, run=run, task=instance, attempt=attempt, data=data)]
-            case _CancelAsked():
+            case CancelAsked():
                 try:
                     return request_cancel(driven.run, now, by=fact.by, reason=fact.reason)
                 except RefusedError:
                     return []  # it ended while the request was on its way
-
-    def _settled(self, driven: _Driven, fact: _Done, now: datetime) -> list[Event]:
-        run, id_, ended = driven.run, fact.instance, fact.ended
-        attempts = run.instances[id_].undo.attempts if fact.undo else run.instances[id_].attempts
-        log = attempts[-1].log if ended.has_log else ""
-        if ended.pause is not None and not fact.undo:
-            return _waits(run, id_, now, ended.pause)
-        if ended.failure is None:
-            if fact.undo:
-                return finished_undo(run, id_, now, result=ended.result, changed=ended.changed, log=log)
-            return succeeded(
-                run, id_, now, outputs=ended.outputs, result=ended.result, changed=ended.changed, log=log
-            )
-        jitter = self._ids.jitter()
-        if fact.undo:
-            return undo_failed(run, id_, now, ended.failure, jitter=jitter, retry_in=ended.retry_in, log=log, held=ended.held)
-        return failed(
-            run,
-            id_,
-            now,
-            ended.failure,
-            jitter=jitter,
-            changed=ended.changed,
-            result=ended.result,
-            retry_in=ended.retry_in,
-            log=log,
-            held=ended.held,
-        )
 
     def _look_for_requests(self) -> None:
         if self._clock.monotonic() < self._look_at:
@@ -556,7 +410,7 @@ class EmbeddedEngine:
             driven = self._driven[request.run]
             # What does not fit the run any more was too late; it is answered by what happened.
             with suppress(RefusedError, NotFoundError):
-                driven.add(_requested(driven.run, request, self._time.now()))
+                driven.add(requested(driven.run, request, self._time.now()))
             driven.answered.append(request.id)
 
     def _renew(self) -> None:
@@ -579,7 +433,7 @@ class EmbeddedEngine:
         while any(driven.controls for driven in self._driven.values()) and (left := end - self._clock.monotonic()) > 0:
             with suppress(queue.Empty):
                 match self._inbox.get(timeout=left):
-                    case _Done(run, id_, ended=Ended(failure=Failure(failure_class=FailureClass.CANCELLED))) if self._goes_on(run):
+                    case Done(run, id_, ended=Ended(failure=Failure(failure_class=FailureClass.CANCELLED))) if self._goes_on(run):
                         # Left in flight it is taken for lost: who resumes the run looks what became of it, and makes it again.
                         self._driven[run].controls.pop(id_, None)
                     case fact:
@@ -605,40 +459,11 @@ def _always(idles: bool) -> bool:
     return True
 
 
-def _requested(run: Run, request: Request, now: datetime) -> list[Event]:
-    """What a person asked from another process -> events. Raises RefusedError, NotFoundError."""
-    data = request.data
-    if request.type == "cancel":
-        return request_cancel(run, now, by=request.by, reason=str(data.get("reason", "")))
-    return answer(run, str(data["task"]), now, given=request.type, by=request.by, comment=str(data.get("comment", "")))
-
-
-def _resting(driven: _Driven) -> dict[str, Control]:
+def _resting(driven: Driven) -> dict[str, Control]:
     return {id_: control for id_, control in driven.controls.items() if control.is_resting}
 
 
-def _waits(run: Run, id_: str, now: datetime, pause: Pause) -> list[Event]:
-    until = pause.until or (now + pause.duration if pause.duration is not None else None)
-    approval = None if pause.approval is None else {**asdict(pause.approval), "approvers": list(pause.approval.approvers)}
-    return waits(run, id_, now, until=until, approval=approval, other=pause.run)
-
-
-def _gives_up(run: Run, now: datetime, reason: str) -> list[Event]:
-    """It does not wait any longer for those before it."""
-    data = {"by": "drystone", "reason": reason, "cause": Cause.TIMEOUT.value}
-    return [Event(type=EventType.RUN_CANCEL_REQUESTED, at=now, run=run.id, data=data)]
-
-
-def _has_the_key(key: str, place: Place) -> LockedError:
-    who = f"{owner_text(place.owner)} drives it" if place.owner is not None else "no process drives it"
-    return LockedError(
-        f'run {place.run} has the concurrency key "{key}" and is "{place.status}"; {who}',
-        owner=place.owner or "",
-        hint=f"wait until it has ended, or end it: drystone cancel {place.run}",
-    )
-
-
-def _decided(driven: _Driven, now: datetime) -> list[Command]:
+def _decided(driven: Driven, now: datetime) -> list[Command]:
     """Decides until nothing new follows; the events are kept for the next write, what has an effect is given back."""
     effects: list[Command] = []
     driven.wake_at = None
@@ -649,19 +474,6 @@ def _decided(driven: _Driven, now: datetime) -> list[Command]:
             driven.wake_at = min((command.at for command in commands if isinstance(command, Wake)), default=None)
             break
     return effects
-
-
-def _created(record: RunRecord, expected: Mapping[str, Expected]) -> Event:
-    data = {
-        "plan": record.plan,
-        "environment": record.environment,
-        "inputs": record.inputs,
-        "bundle": record.bundle,
-        "token": record.token,
-        "by": record.created_by,
-        "expected": expected,
-    }
-    return Event(type=EventType.RUN_CREATED, at=record.created_at, run=record.id, data=data)
 
 
 def _follows(end: AttemptStatus, instance: Instance, *, undo: bool) -> bool:
@@ -677,7 +489,7 @@ def _undoes_a_lost_one(instance: Instance) -> bool:
     return len(instance.undo.attempts) == 1 and instance.attempts[-1].status is AttemptStatus.LOST
 
 
-def _batch(driven: _Driven) -> Batch:
+def _batch(driven: Driven) -> Batch:
     run, events = driven.run, driven.pending
     touched = {event.task for event in events if event.task is not None and event.type is not EventType.TASK_PROGRESS}
     rows = [row_of(run, run.instances[id_]) for id_ in sorted(touched) if id_ in run.instances]

@@ -1,0 +1,77 @@
+"""A run in the engine's hands, and what the engine is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from drystone.core.events import Event
+from drystone.core.run import Run, evolve
+from drystone.engines.attempt import Ended
+from drystone.engines.context import Control
+from drystone.engines.vault import Vault
+from drystone.ports import Lease, RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    run: str
+    instance: str
+    undo: bool
+    ended: Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    run: str
+    instance: str
+    attempt: int
+    data: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    run: str
+    by: str
+    reason: str
+
+
+Fact = Done | Progress | CancelAsked
+
+
+def stands_alone(fact: Fact) -> bool:
+    """True when what it means may depend on the fact before it, or decide about the next one."""
+    return isinstance(fact, CancelAsked) or (isinstance(fact, Done) and fact.ended.failure is not None)
+
+
+@dataclass
+class Driven:
+    """A run in this engine's hands.
+
+    label:    what the state of its instances is kept under.
+    answered: ids of requests that the pending events answer.
+    key:      of the line that it stands in.     behind: the runs before it there; None once it is its turn.
+    slots:    pool -> attempts that may be in flight in it.    told: pool -> (held, wanted) as the store was told last.
+    """
+
+    record: RunRecord
+    label: str
+    run: Run
+    lease: Lease
+    vault: Vault
+    pending: list[Event] = field(default_factory=list)
+    controls: dict[str, Control] = field(default_factory=dict)
+    wake_at: datetime | None = None
+    answered: list[str] = field(default_factory=list)
+    key: str | None = None
+    behind: list[str] | None = None
+    slots: dict[str, int] = field(default_factory=dict)
+    told: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Numbers the events, folds them in, and keeps them for the next write."""
+        if events:
+            numbered = [event.numbered(seq) for seq, event in enumerate(events, self.run.seq + 1)]
+            self.run = evolve(self.run, *numbered)
+            self.pending.extend(numbered)
