@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -35,18 +36,20 @@ class TestEmbedded(EngineSuite):
         class Reader(FakeKind):
             """Looks at what is stored when its attempt begins."""
 
+            name = "reader"
+
             def run(self, ctx: api.Context, config: api.Config) -> api.Outcome:
                 stored = [event for event in driver.journal.events(ctx.run_id) if event.task == ctx.task]
                 seen.append([event.type.value for event in stored])
                 return super().run(ctx, config)
 
         driver = EmbeddedDriver(project, kinds=[Reader()])
-        driver.run(plan("a: {fake: {}}"))
+        driver.run(plan("a: {reader: {}}"))
         assert seen == [["task.started"]]
 
     def test_the_kind_looks_at_the_world_before_it_makes_a_lost_attempt_again(self, engine: EmbeddedDriver) -> None:
         engine.run(plan("a: {fake: {}}"), faults="crash during a")
-        assert [(call.name, call.attempt, call.recovered) for call in engine.kinds[0].calls] == [("a", 2, True)]
+        assert [(call.name, call.attempt, call.recovered) for call in engine.fake.calls] == [("a", 2, True)]
 
 
 class TestEmbeddedWithSqlite(EngineSuite):
@@ -56,8 +59,8 @@ class TestEmbeddedWithSqlite(EngineSuite):
     def engine(self, project: Path) -> Iterator[EmbeddedDriver]:
         opened: list[SqlJournal] = []
 
-        def journal(is_alive: IsAlive) -> SqlJournal:
-            opened.append(SqlJournal(f"sqlite:///{project}/drystone.db", is_alive=is_alive))
+        def journal(is_alive: IsAlive, now: Callable[[], datetime]) -> SqlJournal:
+            opened.append(SqlJournal(f"sqlite:///{project}/drystone.db", is_alive=is_alive, now=now))
             return opened[-1]
 
         yield EmbeddedDriver(project, journal=journal)

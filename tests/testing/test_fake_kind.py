@@ -33,7 +33,7 @@ def driver(tmp_path: Path) -> EmbeddedDriver:
 
 def test_it_keeps_what_it_was_asked(driver: EmbeddedDriver) -> None:
     story = driver.run(PLAN, faults="b fails")
-    kind = driver.kinds[0]
+    kind = driver.fake
     assert kind.called == ["a", "b", "b", "undo:a"]
     assert kind.calls[0].config.model_dump() == {"text": "test"}
     assert kind.calls[1].token == kind.calls[2].token == f"{story.run.id}:b"
@@ -45,7 +45,7 @@ def test_a_wait_between_attempts_is_jumped_over(driver: EmbeddedDriver) -> None:
 
 
 def test_an_attempt_that_is_held_ends_when_it_is_let_go(driver: EmbeddedDriver) -> None:
-    kind = driver.kinds[0]
+    kind = driver.fake
     kind.hold("a")
     stories = []
     thread = threading.Thread(target=lambda: stories.append(driver.run(PLAN)))
@@ -59,7 +59,7 @@ def test_an_attempt_that_is_held_ends_when_it_is_let_go(driver: EmbeddedDriver) 
 def test_who_waits_for_an_attempt_that_does_not_come_is_told_which_came(driver: EmbeddedDriver) -> None:
     driver.run(PLAN)
     with pytest.raises(AssertionError, match="no attempt of c has begun; there were a, b"):
-        driver.kinds[0].wait_for("c", timeout=timedelta())
+        driver.fake.wait_for("c", timeout=timedelta())
 
 
 def test_it_stands_in_for_another_kind_so_that_a_plan_is_compiled_as_it_is() -> None:

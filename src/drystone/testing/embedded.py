@@ -3,15 +3,17 @@
     driver = EmbeddedDriver(tmp_path)
     story = driver.run(PLAN, faults=["migration fails", "crash after event 7"])
 
-A plan may use the kind `fake`, `fragile` (which may not be made again when nobody saw its end), and all installed kinds, which do their
-real work; with `kinds=stand_ins()` the kinds that reach outside are played. When drystone is to die, the journal raises what nothing
-catches right after the events are on disk, and the next process, with an owner of its own, takes up the run.
+A plan may use the kinds `fake` and `fragile` (which may not be made again when nobody saw its end), and all installed kinds, which do
+their real work: faults do not reach them. With `kinds=stand_ins()` those that reach outside are played, and with `kinds=[Mine()]` a kind
+that is not installed can be tried. When drystone is to die, the journal raises what nothing catches right after the events are on disk,
+and the next process, with an owner of its own, takes up the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -25,6 +27,7 @@ from drystone.core.events import Event
 from drystone.core.opaque import UNKNOWN
 from drystone.core.run import Run
 from drystone.engines.embedded.engine import POLL
+from drystone.plugin.api import Kind
 from drystone.plugin.registry import Registry
 from drystone.ports import Journal
 from drystone.settings import Settings
@@ -39,8 +42,8 @@ from drystone.testing.simulation import Ending
 from drystone.testing.story import Story
 
 IsAlive = Callable[[str], bool | None]
-OpenJournal = Callable[[IsAlive], Journal]
-"""Opens the store for one process; told how to ask whether another one lives."""
+OpenJournal = Callable[[IsAlive, Callable[[], datetime]], Journal]
+"""Opens the store for one process; told how to ask whether another one lives, and what time it is."""
 
 
 class FragileKind(FakeKind):
@@ -51,22 +54,25 @@ class FragileKind(FakeKind):
 
 
 class EmbeddedDriver:
-    """Runs plans, one after the other. `kinds` are those that are played; after a drive their `calls` tell what was asked of them.
+    """Runs plans, one after the other. After a drive the `calls` of the kind `fake`, or of a stand-in, tell what was asked of it.
 
+    kinds:   win over installed ones of the same name.
     folder:  the project: what the name of a plan is looked up from, and below which .drystone stands.
     journal: opens the store; unless given it is in memory, and `journal` of the driver.
     """
 
-    def __init__(self, folder: Path, *, journal: OpenJournal | None = None, kinds: Sequence[FakeKindWithoutUndo] = ()) -> None:
+    def __init__(self, folder: Path, *, journal: OpenJournal | None = None, kinds: Sequence[Kind] = ()) -> None:
         self.clock = SimulatedClock()
-        self.kinds = [*(kinds or (FakeKind(), FragileKind()))]
-        for kind in self.kinds:
+        self.fake, self.fragile = FakeKind(), FragileKind()
+        self._kinds = [self.fake, self.fragile, *kinds]
+        self._fakes = [kind for kind in self._kinds if isinstance(kind, FakeKindWithoutUndo)]
+        for kind in self._fakes:
             kind.clock, kind.script = self.clock, self._ending
         self._folder = folder
         self._dead: set[str] = set()
         self._processes = 0
-        self.journal = MemoryJournal(is_alive=self._is_alive)
-        self._open = journal or (lambda is_alive: self.journal)
+        self.journal = MemoryJournal(is_alive=self._is_alive, now=self.clock.now)
+        self._open = journal or (lambda is_alive, now: self.journal)
         self._faults: FaultPlan | None = None
         self._given: Given
         self._run: Run
@@ -105,7 +111,7 @@ class EmbeddedDriver:
         return self._drive(world, take(world), story.run.max_parallel)
 
     def _expect(self, faults: FaultPlan) -> None:
-        for kind in self.kinds:
+        for kind in self._fakes:
             for name in self._faults.held if self._faults is not None else ():
                 kind.let_go(name)
             for name in faults.held:
@@ -127,8 +133,8 @@ class EmbeddedDriver:
             _Parts(
                 self._folder,
                 owner=f"test:{self._processes}",
-                registry=registry_with(*self.kinds),
-                journal=cast(Journal, DyingJournal(self._open(self._is_alive), self._dies_after)),
+                registry=registry_with(*self._kinds),
+                journal=cast(Journal, DyingJournal(self._open(self._is_alive, self.clock.now), self._dies_after)),
                 clock=self.clock,
                 max_parallel=max_parallel,
             )
