@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -176,6 +177,118 @@ def test_undo_asks_on_a_terminal(gated: Path, terminal: Callable[..., pexpect.sp
     child.sendline("y")
     assert end_of(child)[0] == 0
     assert (gated / "downs").read_text().count("down") == 3
+
+
+ASKS = """\
+drystone: 1
+name: asks
+on_failure: ask
+tasks:
+  first: {command: {shell: "echo one >> firsts"}, undo: {command: {shell: "echo down >> downs"}}}
+  second:
+    needs: [first]
+    for_each: 2
+    command: {shell: "test -e gate"}
+    undo: none
+"""
+QUESTION = r"second\[%d\]: \[r\]etry, \[s\]kip, \[u\]ndo the run, \[l\]eave it: "
+
+
+@pytest.fixture
+def failing(project: Path) -> Path:
+    """A project whose plan asks a person, and fails until there is a file `gate`."""
+    (project / "plans/asks.yaml").write_text(ASKS)
+    return project
+
+
+def test_a_failure_is_decided_at_the_terminal(failing: Path, terminal: Callable[..., pexpect.spawn]) -> None:
+    child = terminal("run", "asks", NO_COLOR="1")
+    child.expect(r"drystone attention skip \w+ 'second\[0\]' --reason TEXT")
+    child.expect(QUESTION % 0)
+    child.sendline("what")
+    child.expect("one of r, s, u, l")
+    child.expect(QUESTION % 0)
+    child.sendline("s")
+    child.expect("for the record: ")
+    child.sendline("mended by hand")
+    child.expect(QUESTION % 1)
+    (failing / "gate").touch()
+    child.sendline("r")
+    code, text = end_of(child)
+    assert code == 0 and "asks succeeded" in text
+    tasks = {task["id"]: task for task in show()["tasks"]}
+    assert tasks["second[0]"]["status"] == "skipped" and tasks["second[0]"]["reason"].endswith("took it on: mended by hand")
+    assert len(tasks["second[1]"]["attempts"]) == 2
+    assert (failing / "firsts").read_text() == "one\n"
+
+
+def test_a_failed_run_is_undone_at_the_terminal_and_has_failed_all_the_same(failing: Path, terminal: Callable[..., pexpect.spawn]) -> None:
+    child = terminal("run", "asks")
+    child.expect(QUESTION % 0)
+    child.sendline("u")
+    code, _ = end_of(child)
+    assert (code, show()["status"]) == (3, "compensated")
+    assert (failing / "downs").read_text() == "down\n"
+
+
+@pytest.mark.parametrize("answer", ["l\n", "\n", "\x04"])
+def test_a_failure_that_is_left_stays_as_it_is(failing: Path, terminal: Callable[..., pexpect.spawn], answer: str) -> None:
+    child = terminal("run", "asks")
+    child.expect(QUESTION % 0)
+    child.send(answer)
+    assert (end_of(child)[0], show()["status"]) == (7, "failed")
+
+
+@pytest.mark.parametrize("option", ["--yes", "--no-wait"])
+def test_nobody_is_asked_who_said_so(failing: Path, terminal: Callable[..., pexpect.spawn], option: str) -> None:
+    code, text = end_of(terminal("run", "asks", option))
+    assert code == 7 and "[r]etry" not in text
+
+
+# ---- waiting for a person ---------------------------------------------------------------------------------------------
+
+GATE = """\
+drystone: 1
+name: gate
+tasks:
+  gate: {approval: {message: "Go on?", self_approval: true}}
+  after: {needs: [gate], noop: {}}
+"""
+
+
+@pytest.fixture
+def asking(project: Path) -> Path:
+    """A project whose plan asks for an approval."""
+    (project / "plans/gate.yaml").write_text(GATE)
+    return project
+
+
+@pytest.mark.usefixtures("asking")
+def test_a_run_that_waits_tells_the_command_and_goes_on_when_it_is_given(terminal: Callable[..., pexpect.spawn]) -> None:
+    child = terminal("run", "gate", "--wait", NO_COLOR="1")
+    child.expect("waits for an answer: gate")
+    child.expect(r'gate +waiting .*approval: "Go on\?" until ')
+    child.expect(r"to answer: (drystone approve \w+ gate) ")
+    command = child.match[1].split()[1:]
+    given = subprocess.run([*DRYSTONE, *command, "--comment", "tested"], capture_output=True, text=True, check=False)
+    assert given.returncode == 0 and "told the process" in given.stderr
+    code, text = end_of(child)
+    assert code == 0 and "gate succeeded" in text
+    assert re.search(r"gate +succeeded .*approved by .*: tested", text)
+
+
+@pytest.mark.usefixtures("asking")
+def test_a_run_that_was_left_waiting_is_waited_for_with_the_command_that_it_told(terminal: Callable[..., pexpect.spawn]) -> None:
+    code, text = end_of(terminal("run", "gate", "--no-wait", NO_COLOR="1"))
+    assert code == 5 and "gate waits for an approval: Go on?" in text
+    resume = re.search(r"drystone (resume \w+ --wait)", text)
+    reject = re.search(r"drystone (reject \w+ gate)", text)
+    assert resume and reject
+    child = terminal(*resume[1].split(), NO_COLOR="1")
+    child.expect("waits for an answer: gate")
+    said_no = subprocess.run([*DRYSTONE, *reject[1].split()], capture_output=True, text=True, check=False)
+    assert said_no.returncode == 0
+    assert end_of(child)[0] == 3 and show()["status"] == "compensated"
 
 
 # ---- ending a run -----------------------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ from drystone.cli import run_view
 from drystone.core.expected import Expected
 from drystone.core.plan import Fanout, OnFailure, Undo, UndoMode
 from drystone.core.retry import RetryPolicy
+from drystone.core.run import new_run
 from drystone.testing.graphs import graph_of, task
-from drystone.testing.simulation import START, Simulation, fail, ok
+from drystone.testing.simulation import START, Simulation, asks, fail, ok, waits
 
 CHAIN = {"network": [], "vm": ["network"], "software": ["vm"], "migration": ["software"]}
 LookAt = Callable[[Simulation], Look]
@@ -189,3 +190,122 @@ def test_a_log_outside_the_current_folder_is_named_in_full(look_at: LookAt, monk
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert f"last output ({log})" in "\n".join(run_view.summary(look, look.run.created_at))
+
+
+# ---- what it waits for, and what to type ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs are those of the current project."""
+    (tmp_path / "drystone.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+
+def commands_of(look: Look) -> list[str]:
+    return [step.partition("      # ")[0] for step in run_view.next_steps(look)]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_that_asks_tells_the_question_who_may_answer_and_the_commands(look_at: LookAt) -> None:
+    tasks = {"gate": task("gate", for_each=Fanout(items=1))}
+    simulation = Simulation(graph_of(tasks), script={"gate[0]": asks("alice", "bob", message="Go on?")})
+    simulation.step()
+    look = look_at(simulation)
+    text = "\n".join(run_view.summary(look, simulation.now))
+    assert "gate[0] waits for an approval: Go on?" in text
+    assert "    alice, bob may answer, but not test, who started the run; without an answer until 2026-01-08" in text
+    assert "it is rejected" in text and "test waiting for 0.0s" in text
+    assert commands_of(look) == [
+        "drystone approve 01SIMULATE 'gate[0]'",
+        "drystone reject 01SIMULATE 'gate[0]'",
+        "drystone resume 01SIMULATE --wait",
+        "drystone cancel 01SIMULATE",
+    ]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_that_waits_with_its_process_is_followed_not_resumed(look_at: LookAt) -> None:
+    simulation = Simulation(graph_of({"night": []}), script={"night": waits(timedelta(hours=1))})
+    simulation.step()
+    look = replace(look_at(simulation), is_driven=True)
+    assert commands_of(look) == ["drystone logs 01SIMULATE -f", "drystone cancel 01SIMULATE"]
+    assert any("night waits until " in line for line in run_view.summary(look, simulation.now))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_failure_that_a_person_decides_about_tells_the_commands_that_decide(look_at: LookAt) -> None:
+    tasks = {"a": [], "b": task("b", ["a"], for_each=Fanout(items=2))}
+    look, _ = ended(look_at, tasks, script={"b[0]": fail(), "b[1]": fail()}, on_failure=OnFailure.ASK)
+    assert commands_of(look) == [
+        "drystone show 01SIMULATE",
+        "drystone attention retry 01SIMULATE",
+        "drystone attention skip 01SIMULATE 'b[0]' --reason TEXT",
+        "drystone attention skip 01SIMULATE 'b[1]' --reason TEXT",
+        "drystone undo 01SIMULATE",
+    ]
+
+
+@pytest.mark.usefixtures("here")
+def test_an_undo_that_failed_for_good_tells_the_commands_that_decide(look_at: LookAt) -> None:
+    look, _ = ended(look_at, script={"migration": fail(), "undo:vm": fail()})
+    assert commands_of(look) == [
+        "drystone show 01SIMULATE",
+        "drystone attention retry 01SIMULATE",
+        "drystone attention skip 01SIMULATE vm --reason TEXT",
+    ]
+
+
+@pytest.mark.usefixtures("here")
+def test_what_cannot_be_undone_can_only_be_taken_on(look_at: LookAt) -> None:
+    tasks = {**CHAIN, "vm": task("vm", ["network"], undo=Undo(mode=UndoMode.IRREVERSIBLE))}
+    look, _ = ended(look_at, tasks, script={"migration": fail()})
+    assert commands_of(look) == ["drystone show 01SIMULATE", "drystone attention skip 01SIMULATE vm --reason TEXT"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_queued_run_tells_its_place_in_the_line(look_at: LookAt) -> None:
+    look = queued(look_at, behind=["01FIRSTRUN00", "01SECONDRUN0"])
+    assert "… queued behind run 01SECONDRU (2 before it)" in list(run_view.summary(look, START))
+    assert commands_of(look) == ["drystone show 01SECONDRUN0", "drystone cancel 01SIMULATE"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_queued_run_whose_process_is_gone_can_be_resumed(look_at: LookAt) -> None:
+    look = replace(queued(look_at, behind=[]), is_abandoned=True)
+    assert commands_of(look) == ["drystone resume 01SIMULATE", "drystone cancel 01SIMULATE"]
+
+
+def queued(look_at: LookAt, *, behind: list[str]) -> Look:
+    look = look_at(Simulation(graph_of({"a": []})))
+    run = new_run(id=look.run.id, graph=look.run.graph, inputs={}, environment=None, created_at=START)
+    return replace(look, run=run, is_driven=True, behind=behind)
+
+
+def test_the_way_back_of_hundreds_of_tasks_fits_in_a_line(look_at: LookAt) -> None:
+    tasks = {"network": [], "vm": task("vm", ["network"], for_each=Fanout(items=300)), "end": ["vm"]}
+    _, text = ended(look_at, tasks, script={"end": fail()})
+    assert "undone, in this order: vm (300 instances), network" in text
+
+
+def test_hundreds_of_things_left_are_cut_short(look_at: LookAt) -> None:
+    tasks = {"vm": task("vm", for_each=Fanout(items=300), undo=Undo(mode=UndoMode.IRREVERSIBLE)), "end": ["vm"]}
+    look, text = ended(look_at, tasks, script={"end": fail()})
+    assert len(look.run.left) == 300 and "    and 280 more" in text
+    assert len(text.splitlines()) < 45
+
+
+def test_the_task_table_tells_waves_and_after_the_way_back_the_steps_of_it(look_at: LookAt) -> None:
+    forward = look_at(Simulation(graph_of(CHAIN)))
+    back, _ = ended(look_at, script={"migration": fail()})
+    columns = [[line.split()[:3][-1] for line in run_view.task_table(look.run, START)] for look in (forward, back)]
+    assert columns == [["KIND", "w1", "w2", "w3", "w4"], ["KIND", "u3", "u2", "u1", "noop"]]
+
+
+def test_the_task_table_tells_by_whom_something_was_approved(look_at: LookAt) -> None:
+    tasks = {"gate": replace(task("gate"), body=replace(task("gate").body, kind="approval"))}
+    simulation = Simulation(graph_of(tasks), script={"gate": asks()})
+    simulation.step()
+    simulation.answer("gate", "approve", by="bob@desk", comment="tested")
+    line = run_view.task_table(look_at(simulation).run, simulation.now)[1]
+    assert line.endswith("approved by bob@desk: tested")

@@ -33,7 +33,7 @@ def _waits(run: Run, item: Instance, now: datetime) -> Iterator[str]:
     message = str(approval["message"]).strip()
     yield f"{item.id} waits for an approval{f': {message}' if message else ''}"
     who = ", ".join(approval["approvers"]) or "anybody"
-    but = "" if approval["self_approval"] else f" but {run.by.partition('@')[0]}, who started the run"
+    but = "" if approval["self_approval"] else f", but not {run.by.partition('@')[0]}, who started the run"
     then = "approved" if approval["on_timeout"] == "approve" else "rejected"
     end = f"; without an answer until {words.moment(until, now)} it is {then}" if until is not None else ""
     yield f"  {who} may answer{but}{end}"

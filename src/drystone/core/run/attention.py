@@ -34,7 +34,8 @@ def attention(run: Run) -> tuple[Item, ...]:
         case RunStatus.COMPENSATION_FAILED:
             return tuple(_back(run, instance) for instance in run.in_order() if _is_stuck_on_the_way_back(instance))
         case RunStatus.FAILED if _asks(run):
-            return tuple(_forward(run, run.instances[id_]) for id_ in run.fatal if run.instances[id_].status is TaskStatus.FAILED)
+            failed = [item for id_ in run.fatal if (item := run.instances[id_]).status is TaskStatus.FAILED]
+            return tuple(_forward(run, item) for item in sorted(failed, key=lambda item: item.rank[2:]))
         case _:
             return ()
 
