@@ -174,6 +174,40 @@ def test_an_undo_that_finds_its_server_down_waits_for_it(place: Project, server:
     assert {each["status"] for each in made["undo"]["attempts"]} == {"held", "succeeded"}
 
 
+def test_a_remedy_comes_once_for_each_failure_however_often_the_next_attempt_is_held_back(place: Project, server: Flapping) -> None:
+    url = f"http://127.0.0.1:{server.server_port}"
+    place.write("calls", f"""
+        drystone: 1
+        name: calls
+        tasks:
+          call:
+            http: {{url: "{url}"}}
+            retry: {{attempts: 20, delay: 0}}
+            remedy: {{command: {{shell: "echo mended >> mended"}}}}
+    """)  # fmt: skip
+    with place.start("run", "calls") as command:
+        place.until(lambda: len(server.connections) >= 4)
+        server.is_up = True
+        command.wait()
+    assert command.returncode == 0
+    assert len(place.lines("mended")) == attempts(place).count("failed") >= 4
+
+
+def test_a_poll_is_not_held_back(place: Project, server: Flapping) -> None:
+    place.write("calls", f"""
+        drystone: 1
+        name: calls
+        tasks:
+          call: {{http: {{url: "http://127.0.0.1:{server.server_port}"}}, poll: {{every: 10ms, until: "{{{{ result.status == 200 }}}}"}}}}
+    """)  # fmt: skip
+    with place.start("run", "calls") as command:
+        place.until(lambda: len(server.connections) >= 9)
+        server.is_up = True
+        command.wait()
+    assert command.returncode == 0
+    assert attempts(place) == ["succeeded"]
+
+
 def test_a_host_that_is_down_is_tried_once_in_a_while_and_the_run_succeeds_when_it_is_back(place: Project, sshd: Any) -> None:
     sshd.stop()
     closing = Closing(sshd.address, sshd.port)
