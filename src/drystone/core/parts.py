@@ -112,12 +112,13 @@ def lineage(record: R, record_of: Callable[[str], R]) -> list[R]:
 
 
 def label(lineage: Sequence[Record]) -> str:
-    """What the state of a run's instances is kept under: its plan, below the task that it is part of.
+    """What the state of a run's instances is kept under: its plan, below the task that it is part of, as in `shop[db].database`.
 
-    So two instances of one sub-plan in one environment never share a state, nor does the same plan run by itself.
+    So two instances of one sub-plan in one environment never share a state, nor does the same plan run by itself: no plan's name has
+    brackets in it.
     """
-    parts = [lineage[-1].plan]
+    text = lineage[-1].plan
     for record in reversed(lineage[:-1]):
         assert record.token is not None and record.parent is not None
-        parts += [instance_of(record.token, record.parent), record.plan]
-    return ".".join(parts)
+        text = f"{text}[{instance_of(record.token, record.parent)}].{record.plan}"
+    return text
