@@ -216,6 +216,8 @@ def test_a_run_that_asks_tells_the_question_who_may_answer_and_the_commands(look
     assert "gate[0] waits for an approval: Go on?" in text
     assert "    alice, bob may answer, but not test, who started the run; without an answer until 2026-01-08" in text
     assert "it is rejected" in text and "test waiting for 0.0s" in text
+    waiting = run_json(look.run, look.record)["tasks"][0]["waiting"]
+    assert (waiting["until"], waiting["approval"]["message"], waiting["run"]) == ("2026-01-08T00:00:00.000Z", "Go on?", None)
     assert commands_of(look) == [
         "drystone approve 01SIMULATE 'gate[0]'",
         "drystone reject 01SIMULATE 'gate[0]'",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from drystone.core.run import Attempt, Forecast, Instance, Run
+from drystone.core.run import Attempt, Forecast, Instance, Run, Waiting
 from drystone.ports import RunRecord, RunSummary
 
 FORMAT = 1
@@ -55,6 +55,8 @@ def task_json(run: Run, instance: Instance, part: str | None = None) -> dict[str
         "reason": instance.reason or None,
         "changed": instance.changed,
         "needs": list(run.graph.nodes[instance.task].needs),
+        "wave": run.graph.nodes[instance.task].wave + 1,
+        "waiting": waiting_json(instance.waiting) if instance.waiting is not None else None,
         "attempts": [attempt_json(attempt) for attempt in instance.attempts],
         "undo": {
             "mode": undo.mode.value,
@@ -65,6 +67,11 @@ def task_json(run: Run, instance: Instance, part: str | None = None) -> dict[str
         "outputs": masked(instance.outputs if instance.outputs is not None else {}),
         "result": masked(instance.result),
     }
+
+
+def waiting_json(waiting: Waiting) -> dict[str, Any]:
+    """What an instance waits for: a moment, a person's answer, or another run."""
+    return {"until": instant(waiting.until), "approval": masked(waiting.approval), "run": waiting.run}
 
 
 def eta_json(eta: Forecast | None) -> dict[str, Any] | None:
