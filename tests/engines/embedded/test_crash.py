@@ -144,6 +144,75 @@ def test_a_run_killed_again_and_again_still_ends_as_an_undisturbed_one(command: 
     assert end_of(shown(command, project)) == undisturbed
 
 
+INNER = """
+drystone: 1
+name: inner
+inputs: {fail: {type: boolean}}
+tasks:
+  one:
+    command: {shell: "echo one >> effects", idempotent: true}
+    undo: {command: {shell: "echo undo-one >> effects", idempotent: true}}
+  two:
+    needs: [one]
+    command: {shell: "echo two >> effects; {{ 'exit 1' if inputs.fail else 'true' }}", idempotent: true}
+    undo: {command: {shell: "echo undo-two >> effects", idempotent: true}}
+outputs: {word: "{{ 'two' }}"}
+"""
+OUTER = """
+drystone: 1
+name: outer
+environment: crash
+inputs: {inside: {type: boolean, default: false}, late: {type: boolean, default: false}}
+tasks:
+  base:
+    command: {shell: "echo base >> effects", idempotent: true}
+    undo: {command: {shell: "echo undo-base >> effects", idempotent: true}}
+  part: {needs: [base], retry: {attempts: 2, delay: 10ms}, plan: {name: inner, inputs: {fail: "{{ inputs.inside }}"}}}
+  last:
+    command: {shell: "echo {{ tasks.part.outputs.word }} > /dev/null; {{ 'exit 1' if inputs.late else 'true' }}", idempotent: true}
+    undo: none
+"""
+
+
+@pytest.mark.parametrize(("inputs", "code", "parts"), [([], 0, 1), (["-iinside=true"], 3, 2), (["-ilate=true"], 3, 1)])
+def test_a_run_with_a_sub_plan_killed_after_any_write_ends_as_an_undisturbed_one_and_starts_each_part_once(
+    command: Command, fresh: Callable[[], Path], inputs: list[str], code: int, parts: int
+) -> None:
+    def nested() -> Path:
+        project = fresh()
+        (project / "plans" / "inner.yaml").write_text(INNER)
+        (project / "plans" / "outer.yaml").write_text(OUTER)
+        return project
+
+    def end(project: Path) -> tuple[Any, ...]:
+        status, error, left, tasks = end_of(shown(command, project))
+        # Its message names the inner run, whose id is another one each time. And a task whose lost attempt may have changed something is
+        # undone, though there is nothing left to undo.
+        tasks = [(id_, "failed", "not_needed") if (id_, code, parts) == ("part", 3, 2) else item for item in tasks for id_ in item[:1]]
+        return status, error and (error["task"], error["class"]), left, tasks
+
+    project = nested()
+    assert command(project, "run", "outer", *inputs) == code
+    undisturbed, done = end(project), effects(project)
+    for kill_after in range(1, 1000):
+        project = nested()
+        ended = command(project, "run", "outer", *inputs, kill_after=kill_after)
+        if ended == code:
+            assert kill_after > 10, "the harness kills nothing"
+            return
+        assert ended == -signal.SIGKILL
+        assert command(project, "resume", "last") in (code, 1), (project / "output").read_text()
+        assert end(project) == undisturbed, f"killed after write {kill_after}: {(project / 'output').read_text()}"
+        (project / "output").unlink()
+        assert command(project, "runs", "--json") == 0
+        found = json.loads((project / "output").read_text())["runs"]
+        assert len([run for run in found if run["parent"]]) == parts, f"killed after write {kill_after}"
+        # What one kill may repeat is the one attempt that it hit.
+        assert effects(project).keys() == done.keys()
+        assert sum((effects(project) - done).values()) <= 1 and not done - effects(project), f"killed after write {kill_after}"
+    raise AssertionError("the run never ended by itself")
+
+
 VERSIONS = """
 drystone: 1
 name: versions
