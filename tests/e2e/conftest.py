@@ -124,3 +124,15 @@ def as_person(person: pwd.struct_passwd) -> list[str]:
     if subprocess.run([*before, *COMMAND, "--version"], capture_output=True).returncode != 0:
         pytest.skip(f"ORDINARY USER NOT TESTED: root cannot become {person.pw_name} here")
     return before
+
+
+@pytest.fixture
+def within(tmp_path: Path, namespaces_refused: str | None) -> Callable[[Project, str], None]:
+    """Makes a project's commands run with mounts that only they see, and that go with them."""
+    if namespaces_refused is not None:
+        pytest.skip(f"FULL AND READ-ONLY DISKS NOT TESTED: {namespaces_refused}")
+
+    def mount(project: Project, command: str) -> None:
+        project.before = ["unshare", "--mount", "sh", "-c", f'{command} && cd "$PWD" && exec "$@"', "sh"]
+
+    return mount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -67,7 +68,9 @@ class Sqlite:
             case sqlite3.SQLITE_FULL:
                 what, hint = "cannot be written: the disk is full", "make room, then go on with: drystone resume RUN"
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-                what, hint = "cannot be written: it is read-only", "make the file and its folder writable for this user"
+                return self._read_only()
+            case sqlite3.SQLITE_CANTOPEN if self.path.is_file() and not os.access(self.path, os.R_OK):
+                what, hint = "cannot be opened: this user may not read it", "make the file, and those beside it, readable for this user"
             case sqlite3.SQLITE_CANTOPEN:
                 what, hint = "cannot be opened", f'make "{self.path.parent}" a folder that this user may write'
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -76,13 +79,17 @@ class Sqlite:
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 return self.damaged(str(error))
             case sqlite3.SQLITE_IOERR:
-                what, hint = f"cannot be read or written: {error}", "look at the disk, at quotas (ulimit -f) and the kernel's log"
+                what, hint = f"cannot be read or written: {error}", "look at the disk, the user's quota, ulimit -f and the kernel's log"
             case _ if str(error).startswith("Could not decode"):
                 # It would go on with the text itself.
                 return self.damaged("it holds text that is none")
             case _:
                 what, hint = f"failed: {error}", 'look at it with "drystone doctor"'
         return StoreError(f'store "{self.path}" {what}', hint=hint)
+
+    def _read_only(self) -> StoreError:
+        hint = "make the file, those beside it and its folder writable for this user"
+        return StoreError(f'store "{self.path}" cannot be written: it is read-only', hint=hint)
 
     def damaged(self, what: str) -> StoreError:
         """With the one way out that there is."""
@@ -91,6 +98,8 @@ class Sqlite:
 
     def examine(self, connection: Connection) -> None:
         """SQLite's own look at every page."""
+        if not os.access(self.path, os.W_OK):
+            raise self._read_only()
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise self.damaged(" ".join(found.split()))
