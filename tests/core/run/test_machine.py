@@ -294,7 +294,7 @@ def _was_done(run: Run, id_: str) -> bool:
 # ---- proof --------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(graphs(), SOME_ENDINGS, DISTURBANCES, st.integers(1, 4))
 def test_every_run_ends_and_keeps_its_promises(graph: Graph, endings: list[Ending], disturbances: list[Disturbance], width: int) -> None:
     simulation = simulate(graph, endings, width)
@@ -302,7 +302,7 @@ def test_every_run_ends_and_keeps_its_promises(graph: Graph, endings: list[Endin
     check(simulation, width)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(
     st.one_of(graphs(), simple_graphs()),
     st.one_of(st.just([ok()]), SOME_ENDINGS),
@@ -323,7 +323,7 @@ def test_a_run_that_is_taken_up_again_and_again_keeps_its_promises(
     check(simulation, 3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(simple_graphs(), st.integers(0, 3), SOME_ENDINGS, DISTURBANCES)
 def test_a_good_run_that_is_resumed_from_one_of_its_tasks_keeps_its_promises(
     graph: Graph, number: int, endings: list[Ending], disturbances: list[Disturbance]
@@ -336,7 +336,7 @@ def test_a_good_run_that_is_resumed_from_one_of_its_tasks_keeps_its_promises(
     check(simulation, 3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(simple_graphs(), SOME_ENDINGS, st.lists(st.sampled_from(["skip", "retry", "retry one"]), min_size=1, max_size=4), st.integers(0, 3))
 def test_a_run_of_which_a_person_took_something_on_keeps_its_promises(
     graph: Graph, endings: list[Ending], decisions: list[str], number: int
@@ -350,7 +350,7 @@ def test_a_run_of_which_a_person_took_something_on_keeps_its_promises(
     check(simulation, 3)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(graphs(), SOME_ENDINGS, SOME_ENDINGS)
 def test_a_resumed_run_does_not_repeat_what_succeeded(graph: Graph, endings: list[Ending], later: list[Ending]) -> None:
     simulation = simulate(graph, endings, 2)
@@ -366,7 +366,7 @@ def test_a_resumed_run_does_not_repeat_what_succeeded(graph: Graph, endings: lis
     check(simulation, 2)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(graphs(), st.sets(st.sampled_from(NAMES), max_size=2), st.integers(2, 6), st.randoms(use_true_random=False))
 def test_decisions_do_not_depend_on_the_order_in_which_equal_facts_arrive(graph: Graph, bad: set[str], width: int, random: Random) -> None:
     run = new_run(id="01ORDER", graph=graph, inputs={}, environment=None, created_at=START)
