@@ -93,6 +93,25 @@ def test_the_failed_instances_and_the_report_over_all(project: Project) -> None:
     assert project.lines("effects") == ["y", "report"]
 
 
+def test_a_fan_out_over_what_would_be_done_again_is_not_gone_on_with(project: Project) -> None:
+    project.write(
+        "grow",
+        """
+drystone: 1
+name: grow
+tasks:
+  list: {command: {shell: "cat items", parse: lines}, undo: none}
+  part: {for_each: "{{ tasks.list.outputs.stdout }}", command: {shell: "echo {{ each.value }} >> effects"}, undo: none}
+""",
+    )
+    (project.folder / "items").write_text("a\nb\n")
+    assert project.run("run", "grow").returncode == 0
+    refused = project.run("resume", "last", "--from", "list")
+    assert refused.returncode == 1 and 'the items of "part" come from "list"' in refused.stderr and "--from part" in refused.stderr
+    assert project.run("resume", "last", "--from", "part").returncode == 0
+    assert project.lines("effects") == ["a", "b", "a", "b"]
+
+
 @pytest.mark.parametrize(("word", "said"), [("bb", "has no task"), ("part[7]", "has no task")])
 def test_a_task_that_is_not_there_is_told_with_the_nearest(project: Project, word: str, said: str) -> None:
     project.write("chain", CHAIN)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
+from drystone.core import references
 from drystone.core.diagnostics import did_you_mean
 from drystone.core.events import Event, EventType
 from drystone.core.run.attention import Item, Way, attention
@@ -64,6 +65,7 @@ def request_resume(
     match run.status:
         case RunStatus.SUCCEEDED if start is not None:
             afresh = {*_from(run, start), *(_to_reset(run) if only_failed else ())}
+            _check_items(run, start, afresh)
             return [_resumed(run, now, by, start, _in_order(run, afresh))]
         case RunStatus.SUCCEEDED if only_failed and (reset := _to_reset(run)):
             return [_resumed(run, now, by, start, reset)]
@@ -81,6 +83,8 @@ def request_resume(
                 hint = f"look at what it did, then: drystone attention retry|skip {run.id} {doubt[0]}"
                 raise RefusedError(f'whether "{doubt[0]}" of run {run.id} took effect is not known', hint=hint)
             afresh = {*_to_reset(run), *(_from(run, start) if start is not None else ())}
+            if start is not None:
+                _check_items(run, start, afresh)
             return [_resumed(run, now, by, start, _in_order(run, afresh))]
         case _:
             if start is not None or only_failed:
@@ -153,6 +157,20 @@ def _from(run: Run, start: str) -> list[str]:
         if not node.task.closing and any(need in reached for need in node.needs):
             reached.add(other)
     return [i.id for i in run.in_order() if i.task in reached and (i.task != name or start in (i.id, name))]
+
+
+def _check_items(run: Run, start: str, afresh: Collection[str]) -> None:
+    """A fan-out keeps its instances: its items must not come from what is done again, which may give others this time."""
+    tasks = {run.instances[id_].task for id_ in afresh}
+    for name, node in run.graph.nodes.items():
+        fanout = node.task.for_each
+        if fanout is None or run.expansions[name] == (name,):
+            continue
+        if sources := [other for other in references.tasks_in(fanout.items, tasks) if other != name]:
+            raise RefusedError(
+                f'the items of "{name}" come from "{sources[0]}", which would be done again from "{start}" and may give others',
+                hint=f"go on from a task behind it (--from {name}), or start a new run: drystone run {run.graph.plan.name}",
+            )
 
 
 def _in_order(run: Run, ids: Collection[str]) -> list[str]:
