@@ -45,6 +45,8 @@ def next_steps(look: Look) -> list[str]:
             return [*(step("show", other) for other in look.behind[-1:]), step("cancel", id_, means="leaves the line")]
         case _:
             answers = [step(answer, id_, task) for task in questions(run)[:MOST] for answer in ("approve", "reject")]
+            parts = [waiting.run for item in run.in_order() if (waiting := item.waiting) is not None and waiting.run is not None]
+            answers += [step("show", part, means="says what it waits for") for part in parts[:MOST]]
             stay = look.run.status is RunStatus.WAITING and not look.is_driven
             follow = step("resume", id_, "--wait", means="stays until then, and goes on") if stay else step("logs", id_, "-f")
             return [*answers, follow, step("cancel", id_)]
