@@ -279,7 +279,10 @@ class Journal(Protocol):
         ...
 
     def find(self, prefix: str) -> str:
-        """Id from an id, a unique prefix, or `last` (the newest that is no part of another). Raises NotFoundError, or RefusedError when several fit."""
+        """Id from an id, a unique prefix, or `last`: the newest that is no part of another.
+
+        Raises NotFoundError, or RefusedError when several fit.
+        """
         ...
 
     def by_token(self, token: str) -> RunRecord | None:

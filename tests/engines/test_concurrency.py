@@ -171,3 +171,20 @@ def test_a_pool_that_the_project_does_not_have_is_a_mistake_of_the_plan(project:
     project.write("drystone.toml", "[pools]\ndbs = 2\n")
     refused = project.run("validate", "pooled")
     assert refused.returncode == 1 and 'did you mean "dbs"' in refused.stdout + refused.stderr
+
+
+def test_a_run_that_waits_for_a_person_makes_way_for_the_one_that_takes_its_place(project: Project) -> None:
+    gate = """
+drystone: 1
+name: gate
+concurrency: {key: k, on_conflict: cancel_running}
+tasks:
+  before: {command: {shell: "echo before >> order"}, undo: {command: {shell: "echo undone >> order"}}}
+  gate: {needs: [before], approval: {message: "go on?"}}
+"""
+    project.write("gate", gate)
+    assert project.run("run", "gate").returncode == 5
+    waiting = project.shown()["id"]
+    assert project.run("run", "gate").returncode == 5
+    assert project.shown(waiting)["status"] == "compensated"
+    assert project.lines("order") == ["before", "undone", "before"]

@@ -41,8 +41,6 @@ def check(world: World, plan: Plan, within: Sequence[PlanFile], found: Diagnosti
     for task in plan.tasks.values():
         if task.remedy is not None and task.remedy.kind == KIND:
             found.error("a remedy cannot be a sub-plan", task.remedy.where, hint="make it a task", length=len(KIND))
-        if task.poll is not None and task.body.kind == KIND:
-            found.error("a sub-plan cannot be polled: it runs once", task.body.where, hint="poll a task in it", length=len(KIND))
         for body in _bodies(task):
             checker.body(task, body)
 

@@ -20,6 +20,7 @@ from drystone.app.world import Engine, Stays, Vault, World
 from drystone.core import values
 from drystone.core.inputs import check_inputs
 from drystone.core.parts import lineage
+from drystone.core.plan import OnConflict
 from drystone.core.run import Run, new_run, request_cancel, request_resume, request_undo
 from drystone.core.states import RunStatus
 from drystone.errors import InputError, LockedError, RefusedError
@@ -138,9 +139,20 @@ def begin(
         parent=None if within is None else within.id,
         concurrency=concurrency,
     )
+    _make_way(world, record, graph)
     run = new_run(id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=now)
     expected = history.expected(world, graph)
     return _take(world, record, run, lambda engine: engine.start(record, run, vault, expected=expected))
+
+
+def _make_way(world: World, record: RunRecord, graph: Graph) -> None:
+    """A run that takes the place of others ends by itself those that no process would end."""
+    policy = graph.plan.concurrency
+    if record.concurrency is None or policy is None or policy.on_conflict is not OnConflict.CANCEL_RUNNING:
+        return
+    for place in world.journal().line(record.concurrency) if world.has_store() else ():
+        if place.owner is None and (hand := cancel(world, place.run, reason=f"run {record.id} takes its place")) is not None:
+            hand.drive()
 
 
 def environment_of(graph: Graph, checked: Mapping[str, Any]) -> str | None:
@@ -230,12 +242,11 @@ def cancel(world: World, word: str, *, reason: str = "") -> Hand | None:
     look = reading.look(world, word)
     request_cancel(look.run, world.clock.now(), by=world.by, reason=reason)
     try:
-        hand = take_up(world, look, lambda run, now: request_resume(run, now, by=world.by))
+        # Asked as it is taken: else what had been in flight, and what is ready, would start once more.
+        return take_up(world, look, lambda run, now: request_cancel(run, now, by=world.by, reason=reason))
     except LockedError:
         ask(world, look.run.id, "cancel", {"reason": reason})
         return None
-    hand.cancel(reason)
-    return hand
 
 
 def ask(world: World, run_id: str, wish: str, data: Mapping[str, str]) -> None:

@@ -190,7 +190,8 @@ def _left(run: Run) -> Iterator[str]:
         yield f"{paint('!', 'red')} left standing:"
         for id_ in run.left[:MOST_LINES]:
             item = run.instances.get(id_)
-            reason = "" if item is None or run.passed_pivot else item.undo.reason or "its undo failed"
+            failed = item is not None and item.undo.status is UndoStatus.FAILED
+            reason = "" if item is None or run.passed_pivot else item.undo.reason or ("its undo failed" if failed else "")
             yield f"    {id_}{f': {reason}' if reason else ''}"
         if len(run.left) > MOST_LINES:
             yield f"    and {len(run.left) - MOST_LINES} more"

@@ -316,6 +316,16 @@ def check_configs(draft: Draft) -> None:
             draft.diagnostics.error(f"{body.kind}: {problem.message}", where, hint=problem.hint, length=length)
 
 
+def check_polls(draft: Draft) -> None:
+    """What only waits gives no result that a poll could look at."""
+    for task in draft.plan.tasks.values():
+        info = draft.kinds.get(task.body.kind)
+        if task.poll is not None and info is not None and info.pauses:
+            hint = "poll a task of another kind behind it"
+            summary = f'task "{task.name}" cannot be polled: a task of kind "{info.name}" waits by itself'
+            draft.diagnostics.error(summary, task.where, hint=hint)
+
+
 def resolve_undo(draft: Draft) -> None:
     """Every task gets the undo it will have, and from when on; lets go of the places in its config."""
     for name in draft.order:
@@ -375,6 +385,7 @@ STEPS: tuple[Callable[[Draft], None], ...] = (
     find_cycles,            # Before the undos: in a cycle everything is upstream of everything.
     check_undo_references,  # After sorting: it asks what comes before what.
     check_configs,          # After the references: a wrong name in an expression is told before a wrong type.
+    check_polls,            # Anywhere after the kinds: it looks at one task at a time.
     resolve_undo,           # Last: it makes the tasks that the graph will hold.
 )  # fmt: skip
 

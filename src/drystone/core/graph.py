@@ -33,6 +33,7 @@ class KindInfo:
     outputs:   names of its outputs when they are fixed, else None; attributes of `tasks.X.outputs` are checked against it.
     check:     config with `values.UNKNOWN` in place of each expression -> problems.
     changes_with: whether it changes things with this config (as for `check`); None when `changes` holds for every config.
+    pauses:    a task of it may wait without an attempt at work.
     """
 
     name: str
@@ -42,6 +43,7 @@ class KindInfo:
     outputs: tuple[str, ...] | None
     check: Callable[[Any], Sequence[Problem]]
     changes_with: Callable[[Any], bool] | None = None
+    pauses: bool = False
 
 
 KindLookup = Callable[[str], KindInfo | None]
