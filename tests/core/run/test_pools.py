@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from drystone.core.plan import Fanout, Task
 from drystone.core.retry import RetryPolicy
-from drystone.core.run import slots_wanted
+from drystone.core.run import new_run, slots_wanted
 from drystone.core.states import RunStatus
 from drystone.testing.graphs import graph_of, task
 from drystone.testing.simulation import START, Simulation, asks, fail, ok
@@ -77,3 +77,8 @@ def test_room_that_a_dead_process_took_is_free_again() -> None:
     assert most_at_once(simulation) == 1
     assert simulation.run.status is RunStatus.SUCCEEDED
     assert dict(simulation.run.used) == {"db": 0}
+
+
+def test_a_run_that_has_not_begun_asks_for_no_slot() -> None:
+    run = new_run(id="r", graph=graph_of(in_pool("a")), inputs={}, environment=None, created_at=START)
+    assert slots_wanted(run, START) == {"db": 0}

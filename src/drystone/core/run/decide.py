@@ -55,7 +55,7 @@ def decide(run: Run, now: datetime, slots: Mapping[str, int] = NO_SLOTS) -> list
 def slots_wanted(run: Run, now: datetime) -> dict[str, int]:
     """Pool -> attempts that could start in it right now, if there were room; the pools of the graph, each of them."""
     wanted = dict.fromkeys(run.graph.pools, 0)
-    if not wanted or run.status.is_final:
+    if not wanted or run.status.is_final or run.status is RunStatus.QUEUED:
         return wanted
     if run.status is RunStatus.COMPENSATING and run.back is not None and run.closing is None:
         ids = [*run.back.ready, *_due(run.back.retrying, now)]

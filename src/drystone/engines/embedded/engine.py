@@ -182,7 +182,9 @@ class EmbeddedEngine:
             if driven.run.status is RunStatus.QUEUED and record.concurrency is not None:
                 driven.key, driven.behind = record.concurrency, []
                 self._journal.join(record.concurrency, run.id, now)
-                self._move_up(driven, now)
+                driven.add(request(run, now))
+                if not driven.run.cancel_requested:
+                    self._move_up(driven, now)
                 self._driven[run.id] = driven
                 return
             self._places.take(record, run, now)
