@@ -8,6 +8,7 @@ from datetime import datetime
 from drystone.core import codec
 from drystone.errors import LockedError, NotFoundError, RefusedError
 from drystone.ports import LockInfo, RunRecord, owner_text
+from drystone.stores import sharing
 
 NO = (NotFoundError, RefusedError)
 """The store works, and says no."""
@@ -73,7 +74,6 @@ def _short(instant: datetime) -> str:
 def check_free(
     run: str, holder: str | None, until: datetime | None, owner: str, now: datetime, is_alive: Callable[[str], bool | None]
 ) -> None:
-    """Raises LockedError while the lease of another owner is alive: not over, and its process not known to be gone."""
-    if holder is None or holder == owner or until is None or until <= now or is_alive(holder) is False:
-        return
-    raise run_owned(run, holder, until)
+    """Raises LockedError while another owner drives the run: it is seen to live, or cannot be seen and its lease is not over."""
+    if holder is not None and holder != owner and until is not None and sharing.is_driven(holder, until, now, is_alive):
+        raise run_owned(run, holder, until)

@@ -124,7 +124,7 @@ class MemoryJournal:
 
     def _newest_first(self) -> list[_Kept]:
         with self._guard:
-            return sorted(self._runs.values(), key=lambda kept: (kept.record.created_at, kept.record.id), reverse=True)
+            return list(reversed(self._runs.values()))
 
     def summary(self, run: str) -> RunSummary:
         """Raises NotFoundError."""

@@ -7,8 +7,10 @@ SELECT version_num FROM drystone_version;
 
 -- name: insert_run
 -- Adds no row when another run has the token.
-INSERT INTO runs (id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency)
-VALUES (:id, :plan, :plan_file, :root, :bundle, :environment, :created_at, :created_by, :token, :inputs, :source, :parent, :concurrency)
+INSERT INTO runs (id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency,
+  number)
+VALUES (:id, :plan, :plan_file, :root, :bundle, :environment, :created_at, :created_by, :token, :inputs, :source, :parent, :concurrency,
+  (SELECT COALESCE(MAX(number), 0) + 1 FROM runs))
 ON CONFLICT (token) DO NOTHING;
 
 -- name: insert_state
@@ -52,11 +54,11 @@ SELECT run, id, task, kind, status, attempts, started_at, finished_at, failure_c
 
 -- name: newest
 -- Who runs a plan and then says "last" does not mean a sub-plan of it.
-SELECT id FROM runs WHERE parent IS NULL ORDER BY created_at DESC, id DESC LIMIT 1;
+SELECT id FROM runs WHERE parent IS NULL ORDER BY number DESC, id DESC LIMIT 1;
 
 -- name: find
 -- Three are enough to say that several fit, and which.
-SELECT id FROM runs WHERE substr(id, 1, :length) IN (:prefix, :upper) ORDER BY created_at DESC, id DESC LIMIT 3;
+SELECT id FROM runs WHERE substr(id, 1, :length) IN (:prefix, :upper) ORDER BY number DESC, id DESC LIMIT 3;
 
 -- name: summary
 SELECT runs.id, runs.plan, runs.environment, runs.created_at, status, started_at, finished_at, tasks_done, tasks_total, error, owner,
@@ -71,7 +73,7 @@ FROM runs JOIN run_states ON run_states.run = runs.id
 WHERE (CAST(:plan AS TEXT) IS NULL OR runs.plan = :plan)
   AND (CAST(:environment AS TEXT) IS NULL OR runs.environment = :environment)
   AND attention >= :attention
-ORDER BY runs.created_at DESC, runs.id DESC LIMIT :count;
+ORDER BY runs.number DESC, runs.id DESC LIMIT :count;
 
 -- name: lease
 SELECT epoch, owner, lease_until, status FROM run_states WHERE run = :run {locked};
@@ -147,9 +149,9 @@ DELETE FROM requests WHERE run = :run;
 -- name: durations
 SELECT tasks.task, tasks.started_at, tasks.finished_at
 FROM (
-  SELECT runs.id, runs.created_at FROM runs JOIN run_states ON run_states.run = runs.id
+  SELECT runs.id, runs.number FROM runs JOIN run_states ON run_states.run = runs.id
   WHERE runs.plan = :plan AND run_states.status = 'succeeded'
-  ORDER BY runs.created_at DESC, runs.id DESC LIMIT :count
+  ORDER BY runs.number DESC, runs.id DESC LIMIT :count
 ) AS newest JOIN tasks ON tasks.run = newest.id
 WHERE tasks.status = 'succeeded' AND tasks.started_at IS NOT NULL AND tasks.finished_at IS NOT NULL
-ORDER BY newest.created_at DESC, newest.id DESC, tasks.id;
+ORDER BY newest.number DESC, newest.id DESC, tasks.id;

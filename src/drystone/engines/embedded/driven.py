@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from drystone.core.events import Event
 from drystone.core.run import Run, evolve
@@ -53,6 +53,7 @@ class Driven:
     answered: ids of requests that the pending events answer.
     key:      of the line that it stands in.     behind: the runs before it there; None once it is its turn.
     slots:    pool -> attempts that may be in flight in it.    told: pool -> (held, wanted) as the store was told last.
+    ahead:    by how much the run's last event is later than the clock, which was set back since.
     """
 
     record: RunRecord
@@ -68,6 +69,11 @@ class Driven:
     behind: list[str] | None = None
     slots: dict[str, int] = field(default_factory=dict)
     told: dict[str, tuple[int, int]] = field(default_factory=dict)
+    ahead: timedelta = timedelta()
+
+    def time(self, now: datetime) -> datetime:
+        """A moment of the engine in the time of the run's events, which does not go back: a retry in 2 s is 2 s away."""
+        return now + self.ahead
 
     def add(self, events: Sequence[Event]) -> None:
         """Numbers the events, folds them in, and keeps them for the next write."""

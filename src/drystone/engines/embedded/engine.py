@@ -110,7 +110,7 @@ class EmbeddedEngine:
         self._journal.create(record, summary_of(run, record.plan), self._places.lock_for(record, run, now, "run"))
         driven = self._claimed(record, run, vault, now)
         driven.add([created(record, expected or {})])
-        driven.add(self._taken(driven.run, driven.lease, now))
+        driven.add(self._taken(driven.run, driven.lease, driven.time(self._time.now())))
 
     def _stand_in_line(
         self, record: RunRecord, run: Run, vault: Vault, now: datetime, expected: Mapping[str, Expected]
@@ -128,7 +128,7 @@ class EmbeddedEngine:
         driven = self._claimed(record, run, vault, now)
         driven.add([created(record, expected)])
         driven.key, driven.behind = record.concurrency, []
-        self._move_up(driven, now)
+        self._move_up(driven, self._time.now())
         if driven.behind and policy is OnConflict.REJECT:
             # Another came at the same moment.
             driven.add(gives_up(run, now, f"run {driven.behind[0]} has the concurrency key"))
@@ -140,17 +140,17 @@ class EmbeddedEngine:
 
     def _move_up(self, driven: Driven, now: datetime) -> None:
         """Looks whether its turn has come: the line before it is empty, and its environment is free."""
-        run, key = driven.run, driven.key
+        run, key, at = driven.run, driven.key, driven.time(now)
         assert key is not None and run.graph.plan.concurrency is not None
         behind = self._places.ahead(driven.record, run, now)
         if not behind:
             driven.behind = None
-            driven.add(self._taken(run, driven.lease, now))
-        elif now >= run.created_at + run.graph.plan.concurrency.timeout:
-            driven.add(gives_up(run, now, f"run {behind[0]} did not end in time"))
+            driven.add(self._taken(run, driven.lease, at))
+        elif at >= run.created_at + run.graph.plan.concurrency.timeout:
+            driven.add(gives_up(run, at, f"run {behind[0]} did not end in time"))
         elif behind != driven.behind:
             driven.behind = behind
-            driven.add([Event(type=EventType.RUN_QUEUED, at=now, run=run.id, data={"key": key, "behind": behind})])
+            driven.add([Event(type=EventType.RUN_QUEUED, at=at, run=run.id, data={"key": key, "behind": behind})])
 
     def _claimed(self, record: RunRecord, run: Run, vault: Vault, now: datetime) -> Driven:
         lease = self._journal.claim(run.id, self._owner, self._settings.lease, now)
@@ -158,7 +158,9 @@ class EmbeddedEngine:
         return driven
 
     def _in_hand(self, record: RunRecord, run: Run, lease: Lease, vault: Vault) -> Driven:
-        return Driven(record=record, label=label(lineage(record, self._journal.record)), run=run, lease=lease, vault=vault)
+        ahead = max(timedelta(), (run.last_at or run.created_at) - self._time.now())
+        of_parents = label(lineage(record, self._journal.record))
+        return Driven(record=record, label=of_parents, run=run, lease=lease, vault=vault, ahead=ahead)
 
     def take_up(self, record: RunRecord, run: Run, vault: Vault, request: Callable[[Run, datetime], list[Event]]) -> None:
         """Takes a run that was begun, and makes of it what is requested: to go on with it, or to take it back.
@@ -182,16 +184,17 @@ class EmbeddedEngine:
             if driven.run.status is RunStatus.QUEUED and record.concurrency is not None:
                 driven.key, driven.behind = record.concurrency, []
                 self._journal.join(record.concurrency, run.id, now)
-                driven.add(request(run, now))
+                driven.add(request(run, driven.time(self._time.now())))
                 if not driven.run.cancel_requested:
-                    self._move_up(driven, now)
+                    self._move_up(driven, self._time.now())
                 self._driven[run.id] = driven
                 return
             self._places.take(record, run, now)
-            asked = request(run, now)
-            driven.add(self._taken(run, lease, now))
+            at = driven.time(self._time.now())
+            asked = request(run, at)
+            driven.add(self._taken(run, lease, at))
             if not was_final:
-                _, lost = end_lost_attempts(driven.run, self._performer, now)
+                _, lost = end_lost_attempts(driven.run, self._performer, at)
                 driven.add(lost)
             driven.add(asked)
         except Exception:
@@ -249,7 +252,7 @@ class EmbeddedEngine:
             self._leave(now, stays)
 
     def _decide(self, now: datetime) -> list[tuple[Driven, Command]]:
-        return [(driven, command) for driven in self._driven.values() for command in _decided(driven, now)]
+        return [(driven, command) for driven in self._driven.values() for command in _decided(driven, driven.time(now))]
 
     def _found_room(self, now: datetime) -> bool:
         """Moves runs up in their lines, and asks for slots in the pools; what others hold is looked at again after a while."""
@@ -261,7 +264,7 @@ class EmbeddedEngine:
                 self._move_up(driven, now)
                 found |= bool(driven.pending)
             room = max(0, driven.run.max_parallel - len(driven.run.running))
-            for pool, ready in slots_wanted(driven.run, now).items() if driven.run.graph.pools else ():
+            for pool, ready in slots_wanted(driven.run, driven.time(now)).items() if driven.run.graph.pools else ():
                 held, size = driven.run.used.get(pool, 0), self._pools.get(pool, 1)
                 wanted = min(ready, size, room)
                 if (held, wanted) != driven.told.get(pool, (0, 0)) or (wanted and is_due):
@@ -272,7 +275,7 @@ class EmbeddedEngine:
 
     def _leave(self, now: datetime, stays: Stays) -> None:
         """Leaves the runs that only a person can move on, if that is what was asked for; they keep what they hold."""
-        idle = {id_: _resting(driven) for id_, driven in self._driven.items() if self._idles(driven, now)}
+        idle = {id_: _resting(driven) for id_, driven in self._driven.items() if self._idles(driven, driven.time(now))}
         idles = bool(idle) and len(idle) == len(self._driven)
         if stays(idles) or not idles:
             return
@@ -371,7 +374,7 @@ class EmbeddedEngine:
         self._look_for_requests()
 
     def _timeout(self) -> float:
-        moments = [driven.wake_at for driven in self._driven.values() if driven.wake_at is not None]
+        moments = [driven.wake_at - driven.ahead for driven in self._driven.values() if driven.wake_at is not None]
         poll = POLL.total_seconds()
         if not moments:
             return poll
@@ -383,7 +386,7 @@ class EmbeddedEngine:
             driven = self._driven.get(run_id)
             if driven is None:
                 continue
-            now = self._time.now()
+            now = driven.time(self._time.now())
             if alone:
                 for fact in some:
                     driven.add(self._events_of(driven, fact, now))
@@ -412,7 +415,7 @@ class EmbeddedEngine:
             driven = self._driven[request.run]
             # What does not fit the run any more was too late; it is answered by what happened.
             with suppress(RefusedError, NotFoundError):
-                driven.add(requested(driven.run, request, self._time.now()))
+                driven.add(requested(driven.run, request, driven.time(self._time.now())))
             driven.answered.append(request.id)
 
     def _renew(self) -> None:

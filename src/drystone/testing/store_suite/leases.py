@@ -47,6 +47,13 @@ class LeaseSuite:
         claimed(journal)
         assert journal.claim(RUN, "host:2", MINUTE, NOON + MINUTE).owner == "host:2"
 
+    def test_lease_does_not_end_while_its_process_is_seen_to_live(self, journal: Journal, living: set[str]) -> None:
+        """The clock may have been set forward, or the machine have slept."""
+        claimed(journal, owner="host:1")
+        living.add("host:1")
+        with pytest.raises(LockedError):
+            journal.claim(RUN, "host:2", MINUTE, NOON + 60 * MINUTE)
+
     def test_lease_ends_with_the_process_that_holds_it(self, journal: Journal, dead: set[str]) -> None:
         claimed(journal)
         dead.add("host:1")

@@ -117,6 +117,12 @@ class RunSuite:
         created(journal, "A", created_at=NOON + MINUTE)
         assert journal.find("last") == "A"
 
+    def test_order_is_that_of_the_starts_though_the_clock_was_set_back(self, journal: Journal) -> None:
+        for minutes, run in enumerate("CAB"):
+            created(journal, run, created_at=NOON - minutes * MINUTE)
+        assert journal.find("last") == "B"
+        assert [summary.id for summary in journal.summaries()] == ["B", "A", "C"]
+
     # ---- tokens -------------------------------------------------------------------------------------------------------
 
     def test_run_is_found_by_its_token(self, journal: Journal) -> None:
