@@ -196,7 +196,7 @@ class SqlJournal:
                     connection.cursor().executemany(queries["put_task"], [rows.from_task(task) for task in batch.tasks])
                 if batch.answered:
                     connection.cursor().executemany(queries["answer"], [{"id": each, "run": batch.run} for each in batch.answered])
-        # No end is reported that others cannot see. To look each time would be a large part of what an append costs.
+        # No end is reported that others cannot see. Between, the renewal of the lease looks: that is soon enough.
         if self._is_lost or any(batch.summary is not None and batch.summary.status.is_final for batch in batches):
             self.check()
 
