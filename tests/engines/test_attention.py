@@ -140,3 +140,27 @@ def test_where_nothing_waits_the_list_is_empty(project: Project) -> None:
     project.write("ok", "drystone: 1\nname: ok\ntasks: {a: {noop: {}}}\n")
     project.run("run", "ok")
     assert items(project) == []
+
+
+SECRETIVE = """
+drystone: 1
+name: secretive
+on_failure: ask
+inputs: {password: {type: string, secret: true}}
+tasks:
+  login: {command: {shell: "false", env: {PASSWORD: "{{ inputs.password }}"}}, undo: none}
+  gate: {needs: [login], run_if: none_failed, approval: {self_approval: true}}
+"""
+
+
+def test_secrets_in_what_people_write_for_the_record_are_masked(project: Project) -> None:
+    project.write("secretive", SECRETIVE)
+    for answer in (("approve", "last", "gate", "--comment"), ("cancel", "last", "--reason")):
+        assert project.run("run", "secretive", "-i", "password=Zebra77stripes").returncode == 7
+        taken = project.run("attention", "skip", "last", "login", "--reason", "Zebra77stripes was wrong")
+        ended = project.run(*answer, "it is Zebra77stripes now")
+        events = project.run("events", "last").stdout
+        assert "*** was wrong" in events and "it is *** now" in events
+        assert "Zebra77" not in taken.stderr + ended.stderr + events
+    stored = b"".join(path.read_bytes() for path in (project.folder / ".drystone").glob("drystone.db*"))
+    assert b"Zebra77" not in stored

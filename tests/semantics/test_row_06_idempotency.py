@@ -54,3 +54,9 @@ def test_two_runs_have_two_tokens(project: Project) -> None:
     for _ in range(2):
         project.run("run", "pay")
     assert len(set(project.lines("tokens"))) == 2
+
+
+def test_an_empty_token_is_refused(project: Project) -> None:
+    project.write("pay", PLAN)
+    refused = project.run("run", "pay", "--token", "")
+    assert refused.returncode == 1 and "the token is empty" in refused.stderr and project.lines("tokens") == []

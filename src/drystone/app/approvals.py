@@ -19,6 +19,7 @@ def give(world: World, word: str, task: str, *, answered: str, comment: str = ""
     answered: approve or reject. Raises RefusedError when nobody asked, or this person may not answer; NotFoundError.
     """
     look = _who_asks(world, reading.look(world, word), task)
+    comment = runs.masked(world, look.run, comment)
     answer(look.run, task, world.clock.now(), given=answered, by=world.by, comment=comment)
     runs.ask(world, look.run.id, answered, {"task": task, "comment": comment})
     try:

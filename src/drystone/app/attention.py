@@ -43,4 +43,6 @@ def skip(world: World, word: str, task: str, *, reason: str) -> Hand:
     """Goes on as if the item had ended well: a person took it on. Raises RefusedError, LockedError."""
     if not reason.strip():
         raise RefusedError("a reason is missing: it stands in the record of the run", hint="--reason TEXT")
-    return runs.take_up(world, reading.look(world, word), lambda run, now: request_skip(run, now, by=world.by, task=task, reason=reason))
+    look = reading.look(world, word)
+    reason = runs.masked(world, look.run, reason)
+    return runs.take_up(world, look, lambda run, now: request_skip(run, now, by=world.by, task=task, reason=reason))

@@ -89,11 +89,13 @@ def prepare(world: World, plan: PlanFile, given: Given) -> Prepared:
 
 
 def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand:
-    """Records a new run and takes it. Raises InputError, LockedError, RefusedError (the token is another run's).
+    """Records a new run and takes it. Raises InputError, LockedError, RefusedError (the token is empty, or another run's).
 
     With the token of a run that was started with the same plan and inputs, it is that run: none is started twice. If it has not
     ended, and nobody has it, it goes on.
     """
+    if token is not None and not token.strip():
+        raise RefusedError("the token is empty: with it, a second run would not be kept from starting", hint="--token T, or leave it out")
     graph = prepared.graph
     checked = check_inputs(graph.plan, prepared.values)
     vault = world.vault()
@@ -240,6 +242,7 @@ def cancel(world: World, word: str, *, reason: str = "") -> Hand | None:
     None when another process was asked. Raises RefusedError for a run that has ended.
     """
     look = reading.look(world, word)
+    reason = masked(world, look.run, reason)
     request_cancel(look.run, world.clock.now(), by=world.by, reason=reason)
     try:
         # Asked as it is taken: else what had been in flight, and what is ready, would start once more.
@@ -247,6 +250,16 @@ def cancel(world: World, word: str, *, reason: str = "") -> Hand | None:
     except LockedError:
         ask(world, look.run.id, "cancel", {"reason": reason})
         return None
+
+
+def masked(world: World, run: Run, text: str) -> str:
+    """What a person wrote for the record of a run, without the values of the run's secret inputs and outputs."""
+    if not text:
+        return text
+    vault = world.vault()
+    vault.reveal(run.inputs)
+    vault.reveal(run.views)
+    return vault.mask(text)
 
 
 def ask(world: World, run_id: str, wish: str, data: Mapping[str, str]) -> None:

@@ -43,6 +43,10 @@ class Vault(Protocol):
         """Outputs, or inputs, as they may be stored: those named sensitive are sealed, and any text in which a known secret shows."""
         ...
 
+    def mask(self, text: str) -> str:
+        """The text without the values that this vault has opened or sealed."""
+        ...
+
 
 class Engine(Protocol):
     """Drives runs to their end. `cancel` may be called from any thread or signal handler; all else from one."""

@@ -53,6 +53,10 @@ class Vault:
             self._opened[secret.sealed] = value
         return self._opened[secret.sealed]
 
+    def mask(self, text: str) -> str:
+        """The text without the values that this vault has opened or sealed."""
+        return self.redactor.text(text)
+
     def seal(self, value: Any) -> Secret:
         """A value -> a handle that may be stored."""
         if isinstance(value, Secret):
