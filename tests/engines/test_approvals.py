@@ -86,6 +86,16 @@ def test_a_cancel_of_a_waiting_run_takes_it_back(project: Project) -> None:
     assert project.shown()["status"] == "compensated" and project.status("gate") == "cancelled"
 
 
+def test_a_person_is_asked_on_the_way_forward_alone(project: Project) -> None:
+    asks = "approval: {message: sure?}"
+    body = "command: {argv: ['true']}"
+    for plan in (f"tasks: {{a: {{noop: {{}}}}}}\nfinally: {{f: {{{asks}}}}}", f"tasks: {{a: {{{body}, undo: {{{asks}}}}}}}",
+                 f"tasks: {{a: {{{body}, retry: 2, remedy: {{{asks}}}}}}}"):
+        project.write("wrong", f"drystone: 1\nname: wrong\n{plan}\n")
+        refused = project.run("validate", "wrong")
+        assert refused.returncode == 1 and "cannot wait for a person" in refused.stderr, plan
+
+
 def test_what_nobody_asked_cannot_be_answered(project: Project) -> None:
     waiting(project)
     for task, said in (("after", "does not wait"), ("gat", "no task")):

@@ -36,6 +36,7 @@ name: unknown
 tasks:
   before: {command: {shell: "echo before >> effects"}, undo: {command: {shell: "echo undo-before >> effects"}}}
   once: {needs: [before], command: {shell: "echo once >> effects; while test -e hold; do sleep 0.05; done"}, undo: none}
+  other: {needs: [once], noop: {}}
 """
 
 
@@ -112,8 +113,9 @@ def test_an_attempt_of_unknown_end_that_may_not_be_repeated_waits_for_a_person(p
     resumed = project.run("resume", "last")
     assert resumed.returncode == 4 and items(project) == [("once", "forward")]
     assert project.lines("effects") == ["before", "once"], "neither repeated nor taken back"
-    again = project.run("resume", "last")
-    assert again.returncode == 1 and "attention" in again.stderr
+    for more in ((), ("--from", "other"), ("--only-failed",)):
+        again = project.run("resume", "last", *more)
+        assert again.returncode == 1 and "attention" in again.stderr, more
     assert project.run("attention", "skip", "last", "once", "--reason", "it is there, I looked").returncode == 0
     assert project.shown()["status"] == "succeeded" and project.lines("effects") == ["before", "once"]
 

@@ -316,8 +316,16 @@ def check_configs(draft: Draft) -> None:
             draft.diagnostics.error(f"{body.kind}: {problem.message}", where, hint=problem.hint, length=length)
 
 
-def check_polls(draft: Draft) -> None:
-    """What only waits gives no result that a poll could look at."""
+def check_waits(draft: Draft) -> None:
+    """What only waits gives no result that a poll could look at, and a person is asked on the way forward alone."""
+    for task in draft.plan.tasks.values():
+        closing = task.body if task.closing else None
+        bodies = [("an undo", task.undo.body), ("a remedy", task.remedy), ('what stands under "finally"', closing)]
+        for what, body in bodies:
+            asked = draft.kinds.get(body.kind) if body is not None else None
+            if body is not None and asked is not None and asked.asks:
+                hint = "ask before it: give the question a task of its own"
+                draft.diagnostics.error(f"{what} cannot wait for a person", body.where, hint=hint, length=len(body.kind))
     for task in draft.plan.tasks.values():
         info = draft.kinds.get(task.body.kind)
         if task.poll is not None and info is not None and info.pauses:
@@ -385,7 +393,7 @@ STEPS: tuple[Callable[[Draft], None], ...] = (
     find_cycles,            # Before the undos: in a cycle everything is upstream of everything.
     check_undo_references,  # After sorting: it asks what comes before what.
     check_configs,          # After the references: a wrong name in an expression is told before a wrong type.
-    check_polls,            # Anywhere after the kinds: it looks at one task at a time.
+    check_waits,            # Anywhere after the kinds: it looks at one task at a time.
     resolve_undo,           # Last: it makes the tasks that the graph will hold.
 )  # fmt: skip
 

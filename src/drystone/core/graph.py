@@ -34,6 +34,7 @@ class KindInfo:
     check:     config with `values.UNKNOWN` in place of each expression -> problems.
     changes_with: whether it changes things with this config (as for `check`); None when `changes` holds for every config.
     pauses:    a task of it may wait without an attempt at work.
+    asks:      it waits for a person's answer.
     """
 
     name: str
@@ -44,6 +45,7 @@ class KindInfo:
     check: Callable[[Any], Sequence[Problem]]
     changes_with: Callable[[Any], bool] | None = None
     pauses: bool = False
+    asks: bool = False
 
 
 KindLookup = Callable[[str], KindInfo | None]

@@ -28,6 +28,7 @@ class Approval(api.Kind):
     changes: ClassVar[bool] = False
     inline: ClassVar[bool] = True
     pauses: ClassVar[bool] = True
+    asks: ClassVar[bool] = True
     outputs: ClassVar[tuple[str, ...] | None] = ("by", "comment", "at")
 
     def run(self, ctx: api.Context, config: ApprovalConfig) -> api.Outcome:

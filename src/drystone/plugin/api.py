@@ -273,6 +273,8 @@ class Kind:
     is done by `run` with the config of the last good run."""
     pauses: ClassVar[bool] = False
     """Its outcome may be a pause."""
+    asks: ClassVar[bool] = False
+    """It pauses for a person's answer: where nobody can be waited for, a plan may not use it."""
     outputs: ClassVar[tuple[str, ...] | None] = None
     """Names of its outputs when they are always the same: references are then checked before anything runs."""
 

@@ -147,4 +147,5 @@ def _info_of(name: str, kind: type[Kind]) -> KindInfo:
         check=lambda config: configs.problems_of(kind.Config, config),
         changes_with=lambda config: kind.changes_things(config) if isinstance(config, Mapping) else kind.changes,
         pauses=kind.pauses,
+        asks=kind.asks,
     )

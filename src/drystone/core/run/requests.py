@@ -79,10 +79,12 @@ def request_resume(
                 raise RefusedError(f"run {run.id} is on its way back", hint=f"finish that first: drystone resume {run.id}")
             return request_undo(run, now, by=by)
         case RunStatus.FAILED | RunStatus.CANCELLED:
-            if start is None and (doubt := [item.instance for item in attention(run) if run.instances[item.instance].unknown]):
+            named = _from(run, start) if start is not None else []
+            unknown = [item.instance for item in attention(run) if run.instances[item.instance].unknown]
+            if doubt := [id_ for id_ in unknown if id_ not in named]:
                 hint = f"look at what it did, then: drystone attention retry|skip {run.id} {doubt[0]}"
                 raise RefusedError(f'whether "{doubt[0]}" of run {run.id} took effect is not known', hint=hint)
-            afresh = {*_to_reset(run), *(_from(run, start) if start is not None else ())}
+            afresh = {*_to_reset(run), *named}
             if start is not None:
                 _check_items(run, start, afresh)
             return [_resumed(run, now, by, start, _in_order(run, afresh))]
