@@ -11,7 +11,7 @@ help:
 	@echo 'make demo-down  take down what both made'
 	@echo 'make test       all tests'
 	@echo 'make check      style, types and layers'
-	@echo 'make bench      how fast it is on this machine; PEERS="taskflow luigi dbos" measures others beside it'
+	@echo 'make bench      how fast it is on this machine; PEERS="taskflow luigi dbos prefect dagster" measures others beside it'
 	@echo 'make docs       bring the generated parts of docs/ up to date'
 	@echo 'make lock       make requirements.lock anew from pyproject.toml'
 	@echo 'make clean      remove .venv and caches; environments and runs stay'

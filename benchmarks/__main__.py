@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def main() -> None:
     """Parses the command line and measures what was asked for."""
     asked = _parser().parse_args()
     for peer in asked.peers:
-        rivals.prepare(peer)
+        with suppress(rivals.NotMeasuredError):
+            rivals.prepare(peer)
     figures: list[Figure] = []
     for name in asked.only or PARTS:
         print(f"measuring {name} …", file=sys.stderr)

@@ -12,6 +12,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rival:
+    """Another engine's samples, of the same run of this program; `reason` says why there are none."""
+
+    name: str
+    samples: Sequence[float] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """One row of the table.
 
@@ -21,7 +30,7 @@ class Figure:
     limit:   the same work without drystone, taken in turn with `samples`; empty when nothing compares.
     against: what `limit` is.
     cpu:     the processor's seconds in each sample: far below the wall's when other programs had the processor.
-    rivals:  other engines -> their samples, of the same run of this program.
+    rivals:  other engines on the same work.
     """
 
     name: str
@@ -31,7 +40,7 @@ class Figure:
     limit: Sequence[float] = ()
     against: str = ""
     cpu: Sequence[float] = ()
-    rivals: tuple[tuple[str, Sequence[float]], ...] = ()
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def more_is_better(self) -> bool:
@@ -57,7 +66,7 @@ class Figure:
             "samples": list(self.samples),
             "cpu_s": list(self.cpu),
             "limit": {"what": self.against, "median": median(self.limit), "samples": list(self.limit)} if self.limit else None,
-            "peers": {name: {"median": median(found), "samples": list(found)} for name, found in self.rivals},
+            "peers": {rival.name: _rival_to_json(rival) for rival in self.rivals},
         }
 
 
@@ -73,10 +82,21 @@ def to_rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
         if figure.cpu:
             mark = f"{mark}; {_number(median(figure.cpu))} s of CPU".removeprefix("; ")
         rows.append((figure.name, _budget(figure), _spread(figure.samples, figure.unit), limit, mark))
-        for name, samples in figure.rivals:
-            ratio = median(figure.samples) / median(samples)
-            rows.append((f"  {name}", "", _spread(samples, figure.unit), "", f"drystone is {ratio:.0f} times as fast"))
+        rows += [_rival_row(figure, rival) for rival in figure.rivals]
     return rows
+
+
+def _rival_row(figure: Figure, rival: Rival) -> tuple[str, ...]:
+    if not rival.samples:
+        return f"  {rival.name}", "", f"not measured: {rival.reason}", "", ""
+    ratio = median(figure.samples) / median(rival.samples)
+    return f"  {rival.name}", "", _spread(rival.samples, figure.unit), "", f"drystone is {ratio:.0f} times as fast"
+
+
+def _rival_to_json(rival: Rival) -> dict[str, Any]:
+    if not rival.samples:
+        return {"not_measured": rival.reason}
+    return {"median": median(rival.samples), "samples": list(rival.samples)}
 
 
 def _budget(figure: Figure) -> str:

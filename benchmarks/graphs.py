@@ -44,3 +44,10 @@ def to_rich_plan(tasks: int) -> str:
             "    labels: {team: shop}",
         ]
     return "\n".join([*lines, ""])
+
+
+def to_talking_plan(shell: str) -> str:
+    """A plan whose only task runs a script, and which hides a secret in what it says."""
+    secret = "inputs: {password: {type: string, secret: true, default: correct-horse-battery}}"
+    task = f'  a: {{command: {{shell: "{shell}", env: {{PASSWORD: "{{{{ inputs.password }}}}"}}}}, undo: none}}'
+    return "\n".join(["drystone: 1", "name: benchmark", secret, "tasks:", task, ""])

@@ -16,6 +16,8 @@ from benchmarks.project import BUILD, Project, folder, shape_of
 
 LARGE = 10_000
 HALF = LARGE // 2
+TALK = "yes | head -c 10000000"
+"""Says 10 MB."""
 
 
 def layered(times: int, peers: Sequence[str]) -> list[Figure]:
@@ -35,7 +37,7 @@ def _durable(name: str, graph: graphs.Graph, budget: float, times: int, peers: S
         shape = shape_of(project, plan)
         calls = (lambda: project.run(plan), lambda: bare.write(shape))
         found, limit = in_turn(times, *calls)
-        others = tuple((peer, [len(graph) / rivals.seconds(peer, graph)]) for peer in peers)
+        others = tuple(rivals.measured(peer, graph) for peer in peers)
         if others:
             # They take minutes, in which the machine may have become another one.
             found, limit = (before + after for before, after in zip((found, limit), in_turn(times, *calls), strict=True))
@@ -81,12 +83,13 @@ def recovery(times: int, peers: Sequence[str]) -> list[Figure]:
     with folder() as place:
         project = _large(place)
         _child("die", place, HALF)
-        graph = project.compile(project.plan(graphs.to_plan(graphs.layered(LARGE // 100, 100))))
+        text = graphs.to_plan(graphs.layered(LARGE // 100, 100))
+        graph = project.compile(project.plan(text))
         store = place / ".drystone" / "drystone.db"
         decide, read = (lambda: project.decide_what_is_left(graph)), (lambda: bare.read(store))
         decided, limit = in_turn(times, lambda: timed(decide), lambda: timed(read))
         project.close()
-        resumed = [_resumed(place) for _ in range(times)]
+        resumed, least = in_turn(times, lambda: _resumed(place), lambda: timed(lambda: (bare.parse(text), bare.read(store))).wall)
     name = f"{LARGE:,} tasks, killed after {HALF:,}"
     against = "reading the same events as JSON"
     return [
@@ -99,7 +102,13 @@ def recovery(times: int, peers: Sequence[str]) -> list[Figure]:
             limit=_walls(limit),
             against=against,
         ),
-        Figure(name=f"{name}: resume until an attempt starts, plan compiled anew", unit="s", samples=resumed),
+        Figure(
+            name=f"{name}: resume until an attempt starts, plan compiled anew",
+            unit="s",
+            samples=resumed,
+            limit=least,
+            against="only libyaml's events, and the same events as JSON",
+        ),
     ]
 
 
@@ -139,6 +148,27 @@ def _peak() -> float:
     with folder() as place:
         _large(place)
         return _child("memory", place)
+
+
+def output(times: int, peers: Sequence[str]) -> list[Figure]:
+    """Millions of short lines of one command: each is cut, cleaned of secrets and in the log before the next ones come."""
+    with folder() as place:
+        project = Project(place)
+        plan = project.plan(graphs.to_talking_plan(TALK))
+        log, to_file = place / "bare.log", f"{TALK} > {place / 'bare.log'}"
+        found, limit = in_turn(times, lambda: project.run(plan), lambda: timed(lambda: subprocess.run(["sh", "-c", to_file], check=True)))
+        size_mb = log.stat().st_size / 1e6
+        project.close()
+    return [
+        Figure(
+            name=f"{size_mb:.0f} MB of output of one command, in lines of one character",
+            unit="s",
+            samples=_walls(found),
+            cpu=[taken.cpu for taken in found],
+            limit=_walls(limit),
+            against="the same command into a file",
+        )
+    ]
 
 
 def commands(times: int, peers: Sequence[str]) -> list[Figure]:
@@ -186,5 +216,6 @@ PARTS = {
     "compile": compiling,
     "recovery": recovery,
     "memory": memory,
+    "output": output,
     "commands": commands,
 }
