@@ -22,10 +22,11 @@ def give(world: World, word: str, task: str, *, answered: str, comment: str = ""
     comment = runs.masked(world, look.run, comment)
     answer(look.run, task, world.clock.now(), given=answered, by=world.by, comment=comment)
     runs.ask(world, look.run.id, answered, {"task": task, "comment": comment})
+    outermost = _outermost(world, look.record).id
     try:
-        return runs.resume(world, _outermost(world, look.record).id)
+        return runs.resume(world, outermost)
     except LockedError:
-        return None
+        return runs.hand_over(world, look.run.id, lambda: runs.resume(world, outermost))
 
 
 def _who_asks(world: World, look: Look, task: str) -> Look:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Event as Signal
 from typing import TYPE_CHECKING, Any
 
 from drystone.app import history, inputs, plans, reading
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from drystone.core.events import Event
     from drystone.core.graph import Graph
     from drystone.core.plan import Input
+
+HEARD_TRIES, HEARD_SECONDS = 30, 0.1
+"""How often, and how far apart, it is looked whether a wish was heard: a process looks for wishes five times a second."""
 
 See = Callable[["Event", Run], None]
 
@@ -249,7 +253,24 @@ def cancel(world: World, word: str, *, reason: str = "") -> Hand | None:
         return take_up(world, look, lambda run, now: request_cancel(run, now, by=world.by, reason=reason))
     except LockedError:
         ask(world, look.run.id, "cancel", {"reason": reason})
-        return None
+        return hand_over(world, look.run.id, lambda: resume(world, look.run.id))
+
+
+def hand_over(world: World, run_id: str, taking: Callable[[], Hand]) -> Hand | None:
+    """Stays until the process that has the run has heard a wish for it; takes the run when that process leaves it just then.
+
+    None when the other process has heard it, or is too busy to say so soon: the wish is kept until somebody does.
+    """
+    for _ in range(HEARD_TRIES):
+        if not world.journal().requests([run_id]):
+            return None
+        try:
+            return taking()
+        except LockedError:
+            Signal().wait(HEARD_SECONDS)
+        except RefusedError:
+            return None
+    return None
 
 
 def masked(world: World, run: Run, text: str) -> str:
