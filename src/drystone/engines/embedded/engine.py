@@ -21,7 +21,6 @@ from drystone.core.parts import label, lineage
 from drystone.core.plan import OnConflict, UndoMode
 from drystone.core.run import (
     AttemptStatus,
-    Failure,
     Instance,
     Run,
     decide,
@@ -31,10 +30,10 @@ from drystone.core.run import (
     take,
 )
 from drystone.core.states import RunStatus
-from drystone.engines.attempt import Ended, Job, Performer
+from drystone.engines.attempt import Job, Performer
 from drystone.engines.context import Control
 from drystone.engines.embedded.driven import CancelAsked, Done, Driven, Fact, Progress, stands_alone
-from drystone.engines.embedded.facts import created, gives_up, requested, settled
+from drystone.engines.embedded.facts import created, gives_up, requested, settled, was_cut_short
 from drystone.engines.embedded.places import Places, has_the_key
 from drystone.engines.embedded.pool import Pool
 from drystone.engines.embedded.projections import row_of, summary_of
@@ -42,7 +41,7 @@ from drystone.engines.embedded.recovery import end_lost_attempts
 from drystone.engines.embedded.timers import SteadyTime
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
-from drystone.errors import FailureClass, LockedError, NotFoundError, RefusedError, StoreError
+from drystone.errors import LockedError, NotFoundError, RefusedError, StoreError
 from drystone.ports import Batch, Clock, Ids, Journal, Lease, Request, RunRecord
 from drystone.settings import EngineSettings
 
@@ -230,7 +229,7 @@ class EmbeddedEngine:
         """
         try:
             while self._driven:
-                self._turn(stays or _always)
+                self._turn(stays or (lambda idles: True))
                 if self._driven:
                     self._wait()
         except (StoreError, LockedError):
@@ -437,31 +436,23 @@ class EmbeddedEngine:
         # A kind that does not listen must not keep the process for ever.
         while any(driven.controls for driven in self._driven.values()) and (left := end - self._clock.monotonic()) > 0:
             with suppress(queue.Empty):
-                match self._inbox.get(timeout=left):
-                    case Done(run, id_, ended=Ended(failure=Failure(failure_class=FailureClass.CANCELLED))) if self._goes_on(run):
-                        # Left in flight it is taken for lost: who resumes the run looks what became of it, and makes it again.
-                        self._driven[run].controls.pop(id_, None)
-                    case fact:
-                        self._absorb([fact])
+                fact = self._inbox.get(timeout=left)
+                found = self._driven.get(fact.run)
+                if isinstance(fact, Done) and found is not None and was_cut_short(found.run, fact):
+                    # Left in flight it is taken for lost: who resumes the run looks what became of it, and makes it again.
+                    found.controls.pop(fact.instance, None)
+                else:
+                    self._absorb([fact])
         try:
             self._commit()
         except (StoreError, LockedError):
             return  # the caller is about to say so; recovery finds the attempts lost
-
-    def _goes_on(self, run_id: str) -> bool:
-        """Whether nothing in the run itself asked its attempts to end."""
-        driven = self._driven.get(run_id)
-        return driven is not None and not driven.run.is_stopping
 
     def close(self) -> None:
         """Lets go of daemons and threads. Runs still in hand stay as the journal has them."""
         self._pool.close()
         if not self._is_part:
             self._performer.close()
-
-
-def _always(idles: bool) -> bool:
-    return True
 
 
 def _resting(driven: Driven) -> dict[str, Control]:

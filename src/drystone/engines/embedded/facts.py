@@ -10,6 +10,7 @@ from drystone.core.events import Event, EventType
 from drystone.core.expected import Expected
 from drystone.core.run import Cause, Run, answer, failed, finished_undo, request_cancel, succeeded, undo_failed, waits
 from drystone.engines.embedded.driven import Done
+from drystone.errors import FailureClass
 from drystone.plugin.api import Pause
 from drystone.ports import Request, RunRecord
 
@@ -41,6 +42,12 @@ def settled(run: Run, fact: Done, now: datetime, *, jitter: float) -> list[Event
         log=log,
         held=ended.held,
     )
+
+
+def was_cut_short(run: Run, fact: Done) -> bool:
+    """True for the end of an attempt that was told to end although its run goes on: the store failed, not the run."""
+    failure = fact.ended.failure
+    return failure is not None and failure.failure_class is FailureClass.CANCELLED and not run.is_stopping
 
 
 def requested(run: Run, request: Request, now: datetime) -> list[Event]:
