@@ -27,6 +27,9 @@ def give(world: World, word: str, task: str, *, answered: str, comment: str = ""
         return runs.resume(world, outermost)
     except LockedError:
         return runs.hand_over(world, look.run.id, lambda: runs.resume(world, outermost))
+    except RefusedError:
+        # The process that had the run has heard it, and the run has ended already.
+        return None
 
 
 def _who_asks(world: World, look: Look, task: str) -> Look:
