@@ -5,8 +5,8 @@ Instants are aware UTC datetimes, durations timedeltas, sizes `_bytes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,6 +77,32 @@ class Redactor(Protocol):
         ...
 
 
+class Bundles(Protocol):
+    """Content-addressed snapshots of what runs use (DESIGN §4.9): each file is stored once, whichever bundle it is in."""
+
+    def keep(self, root: Path, paths: Iterable[Path], texts: Mapping[str, str]) -> str:
+        """Stores files and folders below `root`, and texts by the name that they have there. The bundle's digest: `sha256:...`.
+
+        The same contents give the same digest. Raises ProjectError when a file cannot be read or stored.
+        """
+        ...
+
+    def manifest(self, digest: str) -> Mapping[str, str] | None:
+        """Name relative to the root -> `sha256:...` of each file; None when there is no such bundle here."""
+        ...
+
+    def tree(self, digest: str, root: Path) -> Path | None:
+        """A folder that looks like `root` did: its files are those of the bundle, read-only, and links lead to all that it left out.
+
+        None when there is no such bundle here.
+        """
+        ...
+
+    def read(self, digest: str, name: str) -> bytes | None:
+        """The content of one file; None when it is not there."""
+        ...
+
+
 # ---- child processes --------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +163,7 @@ class RunRecord:
 
     parent:      the run of which this one is a task (kind `plan`), or None.
     concurrency: the key of the plan's `concurrency`: runs with the same key go one after the other; None without one.
+    manner:      how it goes about its tasks, as `core.run.Manner` has it in JSON; empty for an ordinary run.
     """
 
     id: str
@@ -152,6 +179,7 @@ class RunRecord:
     token: str | None = None
     parent: str | None = None
     concurrency: str | None = None
+    manner: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

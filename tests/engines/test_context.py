@@ -16,10 +16,13 @@ import pytest
 from drystone.adapters.clock import SystemClock
 from drystone.adapters.process import SupervisedProcess
 from drystone.adapters.redact import Redactor
+from drystone.adapters.secrets import ProjectSecrets
 from drystone.engines import attempt
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
+from drystone.engines.vault import Vault
 from drystone.errors import FailureClass
+from drystone.settings import SecretSettings
 
 
 @pytest.fixture
@@ -32,7 +35,8 @@ def context(tmp_path: Path) -> Callable[[Callable[[], Path]], AttemptContext]:
         return AttemptContext(
             run_id="R", plan="p", task="t", attempt=1, token="R.t", environment="", project=tmp_path, folder=folder,
             state_folder=lambda: tmp_path / "state", artifacts_folder=lambda: tmp_path / "artifacts", environ=dict(os.environ),
-            control=Control(SystemClock(), timedelta(minutes=1)), redactor=Redactor(), runner=SupervisedProcess(),
+            control=Control(SystemClock(), timedelta(minutes=1)),
+            vault=Vault(ProjectSecrets(SecretSettings(), home=tmp_path, root=tmp_path, environ={}), Redactor()), runner=SupervisedProcess(),
             on_progress=lambda message, data: None, breakers=breakers,
         )  # fmt: skip
 

@@ -13,10 +13,13 @@ import pytest
 from drystone.adapters.clock import SystemClock
 from drystone.adapters.process import SupervisedProcess
 from drystone.adapters.redact import Redactor
+from drystone.adapters.secrets import ProjectSecrets
 from drystone.engines.attempt import _ended_badly
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
+from drystone.engines.vault import Vault
 from drystone.errors import AttemptError, CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
+from drystone.settings import SecretSettings
 
 WEB = "http://web:80"
 DOWN = TemporaryError("unreachable", "connection refused\nand more")
@@ -32,7 +35,8 @@ def make(tmp_path: Path) -> Make:
         return AttemptContext(
             run_id="R", plan="p", task="t", attempt=1, token="R.t", environment="", project=tmp_path, folder=lambda: tmp_path,
             state_folder=lambda: tmp_path / "state", artifacts_folder=lambda: tmp_path / "artifacts", environ=dict(os.environ),
-            control=Control(SystemClock(), timeout), redactor=Redactor(), runner=SupervisedProcess(),
+            control=Control(SystemClock(), timeout),
+            vault=Vault(ProjectSecrets(SecretSettings(), home=tmp_path, root=tmp_path, environ={}), Redactor()), runner=SupervisedProcess(),
             on_progress=lambda message, data: None, breakers=breakers,
         )  # fmt: skip
 

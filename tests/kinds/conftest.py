@@ -20,8 +20,11 @@ from typing import Any
 import pytest
 
 from drystone.adapters.process import SupervisedProcess
+from drystone.adapters.secrets import ProjectSecrets
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
+from drystone.engines.vault import Vault
+from drystone.settings import SecretSettings
 
 ADDRESS = f"127.77.201.{1 + os.getpid() % 250}"
 """Of this process alone: other parts of the suite have SSH servers too, and may run at the same time."""
@@ -45,6 +48,10 @@ class PlainRedactor:
 
     def add(self, value: Any) -> None:
         self.values.add(str(value))
+
+    def known_in(self, data: Any) -> list[str]:
+        shown = str(data)
+        return sorted(value for value in self.values if value in shown)
 
     def text(self, text: str) -> str:
         for value in sorted(self.values, key=len, reverse=True):
@@ -114,7 +121,9 @@ def new_attempt(tmp_path: Path, project: Path, breakers: Breakers) -> Iterator[C
             run_id=run, plan="trial", task="task", attempt=1, token=f"{run}.task", environment="staging",
             project=project, folder=lambda: folder, state_folder=lambda: tmp_path / "state",
             artifacts_folder=lambda: tmp_path / "runs" / run / "artifacts", environ={**os.environ, **(env or {})},
-            control=control, redactor=PlainRedactor(), runner=SupervisedProcess(),
+            control=control,
+            vault=Vault(ProjectSecrets(SecretSettings(), home=tmp_path, root=tmp_path, environ={}), PlainRedactor()),
+            runner=SupervisedProcess(),
             on_progress=lambda message, data: progress.append((message, data)), breakers=breakers,
         )  # fmt: skip
         made.append(Attempt(ctx=ctx, folder=folder, control=control, progress=progress))

@@ -19,7 +19,7 @@ from drystone.core.diagnostics import Diagnostics, did_you_mean
 from drystone.core.graph import Graph, KindInfo
 from drystone.core.parts import KIND, newest_token
 from drystone.core.plan import UndoWhen
-from drystone.core.run import Attempt, Forecast, Instance, Run, evolve, new_run, remaining
+from drystone.core.run import Attempt, Forecast, Instance, Manner, Run, evolve, new_run, remaining
 from drystone.core.states import RunStatus
 from drystone.errors import NotFoundError, PluginError, StoreError
 from drystone.ports import Journal, RunRecord, RunSummary
@@ -64,7 +64,14 @@ def look(world: World, word: str) -> Look:
     journal = existing(world)
     record = journal.record(journal.find(word))
     graph = _graph(world, record)
-    new = new_run(id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=record.created_at)
+    new = new_run(
+        id=record.id,
+        graph=graph,
+        inputs=record.inputs,
+        environment=record.environment,
+        created_at=record.created_at,
+        manner=Manner.from_json(record.manner),
+    )
     # Before the events, so that a run that ends meanwhile is seen as ended.
     is_driven = journal.summary(record.id).owner is not None
     run = _folded(new, journal.events(record.id))

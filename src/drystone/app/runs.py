@@ -22,7 +22,7 @@ from drystone.core import values
 from drystone.core.inputs import check_inputs
 from drystone.core.parts import lineage
 from drystone.core.plan import OnConflict
-from drystone.core.run import Run, new_run, request_cancel, request_resume, request_undo
+from drystone.core.run import ORDINARY, Manner, Run, new_run, request_cancel, request_resume, request_undo
 from drystone.core.states import RunStatus
 from drystone.errors import InputError, LockedError, RefusedError
 from drystone.ports import Request, RunRecord
@@ -92,8 +92,10 @@ def prepare(world: World, plan: PlanFile, given: Given) -> Prepared:
     return Prepared(plan=plan, graph=graph, source=source, values=found, missing=inputs.missing(graph.plan, found))
 
 
-def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand:
+def start(world: World, prepared: Prepared, *, token: str | None = None, manner: Manner = ORDINARY) -> Hand:
     """Records a new run and takes it. Raises InputError, LockedError, RefusedError (the token is empty, or another run's).
+
+    manner: how it goes about its tasks.
 
     With the token of a run that was started with the same plan and inputs, it is that run: none is started twice. If it has not
     ended, and nobody has it, it goes on.
@@ -106,7 +108,7 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
     if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
         return known
     try:
-        return begin(world, prepared, checked, vault, token=token)
+        return begin(world, prepared, checked, vault, token=token, manner=manner)
     except RefusedError:
         # Another process may have started it with this token since we looked.
         if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
@@ -115,7 +117,14 @@ def start(world: World, prepared: Prepared, *, token: str | None = None) -> Hand
 
 
 def begin(
-    world: World, prepared: Prepared, checked: Mapping[str, Any], vault: Vault, *, token: str | None, within: RunRecord | None = None
+    world: World,
+    prepared: Prepared,
+    checked: Mapping[str, Any],
+    vault: Vault,
+    *,
+    token: str | None,
+    within: RunRecord | None = None,
+    manner: Manner = ORDINARY,
 ) -> Hand:
     """Records a new run with inputs that were checked, and takes it. Raises LockedError, RefusedError (the token is another run's).
 
@@ -144,9 +153,12 @@ def begin(
         token=token,
         parent=None if within is None else within.id,
         concurrency=concurrency,
+        manner=manner.to_json(),
     )
     _make_way(world, record, graph)
-    run = new_run(id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=now)
+    run = new_run(
+        id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=now, manner=manner
+    )
     expected = history.expected(world, graph)
     return _take(world, record, run, lambda engine: engine.start(record, run, vault, expected=expected))
 

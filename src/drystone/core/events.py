@@ -17,7 +17,7 @@ class EventType(StrEnum):
     """The names are stable; more may be added."""
 
     RUN_CREATED = "run.created"
-    """plan, environment (or null), inputs, bundle (digest), token (or null), by, expected.
+    """plan, environment (or null), inputs, bundle (digest), token (or null), by, expected, manner (unless it is an ordinary run).
 
     expected: task -> seconds that half of its earlier instances took at most, seconds that nine in ten did, and how many there were.
     """
@@ -30,9 +30,12 @@ class EventType(StrEnum):
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     """by, reason, cause: cancelled or timeout."""
     RUN_UNDO_REQUESTED = "run.undo_requested"
-    """by, reason."""
+    """by, reason; destroys: true when all that stands is taken away, whichever run made it."""
     RUN_COMPENSATING = "run.compensating"
-    """cause: failed, cancelled or requested; again: ids of the failed undos that are tried again, all of them unless given."""
+    """cause: failed, cancelled or requested; again: ids of the failed undos that are tried again, all of them unless given.
+
+    destroys: as above; only: ids of the instances that it is about, all unless given.
+    """
     RUN_CLOSING = "run.closing"
     """status, outputs, left, message: how the run ends; the tasks under `finally` come now."""
     RUN_FINISHED = "run.finished"
@@ -48,9 +51,9 @@ class EventType(StrEnum):
     TASK_WAITING = "task.waiting"
     """until (ISO 8601, or null), run (another run that it waits for, or null), approval (or null): see approval.requested."""
     APPROVAL_REQUESTED = "approval.requested"
-    """message, approvers, self_approval, on_timeout, until."""
+    """message, approvers, self_approval, on_timeout, digest (of what is to be approved), again, until."""
     APPROVAL_GIVEN = "approval.given"
-    """answer (approve or reject), by, comment. The end of the task follows."""
+    """answer (approve or reject), by, comment, digest. The end of the task follows, or its next attempt when it asked for `again`."""
     ATTENTION_SKIPPED = "attention.skipped"
     """by, reason, way (forward or back): a person took it on: the run goes on as if the task, or its undo, had ended well."""
     TASK_SUCCEEDED = "task.succeeded"
@@ -66,7 +69,7 @@ class EventType(StrEnum):
     TASK_LOST = "task.lost"
     """message: its process died with the attempt in flight; it is tried again without using up a retry."""
     TASK_SKIPPED = "task.skipped"
-    """reason."""
+    """reason. With an attempt, which found nothing to do: stands (the run whose version stands), outputs, result, log."""
     TASK_BLOCKED = "task.blocked"
     """by: the tasks whose failure holds it."""
     TASK_CANCELLED = "task.cancelled"

@@ -89,6 +89,7 @@ TASK_TRANSITIONS: Mapping[tuple[TaskStatus, TaskStatus], str] = {
     (TaskStatus.WAITING, TaskStatus.FAILED): "a person said no, or nobody answered in time",
     (TaskStatus.WAITING, TaskStatus.CANCELLED): "the run stopped while it waited",
     (TaskStatus.RUNNING, TaskStatus.SUCCEEDED): "the attempt succeeded",
+    (TaskStatus.RUNNING, TaskStatus.SKIPPED): "its last good version stands",
     (TaskStatus.RUNNING, TaskStatus.FAILED): "the attempt failed and there is no other",
     (TaskStatus.RUNNING, TaskStatus.RETRYING): "the attempt failed and there is another",
     (TaskStatus.RUNNING, TaskStatus.CANCELLED): "the attempt was told to end, and ended",

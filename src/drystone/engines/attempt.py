@@ -48,6 +48,7 @@ class Job:
 
     after_loss:    the attempt before it was lost: the kind looks at the world first.
     after_failure: the attempt before it failed: the task's remedy comes first.
+    source:        the project as the run's bundle has it; None without one.
     label:         what the state of the run's instances is kept under (`core.parts.label`); the plan's name unless given.
     """
 
@@ -59,6 +60,7 @@ class Job:
     after_loss: bool
     after_failure: bool
     project: Path
+    source: Path | None = None
     label: str = ""
 
 
@@ -74,6 +76,9 @@ class Ended:
     retry_in: timedelta | None = None
     held: bool = False
     """A circuit breaker held it back before it did anything, for `retry_in`."""
+    stands: str = ""
+    """The run whose version stands: nothing was done, for `reason`."""
+    reason: str = ""
     has_log: bool = False
 
 
@@ -228,10 +233,12 @@ class Performer:
             artifacts_folder=lambda: layout.artifacts(run.id),
             environ={**self._environ, **marks},
             control=control,
-            redactor=vault.redactor,
+            vault=vault,
             runner=self._process,
             on_progress=on_progress,
             breakers=self._breakers,
+            tree=job.source,
+            approved=run.instances[job.instance].approved,
             sub_plans=lambda ctx: self._sub_plans(part_of(run, run.instances[job.instance], undo=job.undo), ctx),
         )
 

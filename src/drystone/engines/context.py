@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from drystone.core import durations
 from drystone.engines.breaker import ANSWERED, COUNTED, Breakers
+from drystone.engines.vault import Vault
 from drystone.errors import AttemptError, CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
 from drystone.plugin.api import ProcessResult, SubPlans
 from drystone.ports import Clock, Process, ProcessEnd, ProcessSpec, Redactor
@@ -106,10 +107,14 @@ class AttemptContext:
     artifacts_folder: Callable[[], Path]
     environ: Mapping[str, str]
     control: Control
-    redactor: Redactor
+    vault: Vault
     runner: Process
     on_progress: Callable[[str, Mapping[str, Any]], None]
     breakers: Breakers
+    tree: Path | None = None
+    """The project as the run's bundle has it, when it has one."""
+    saved: bytes | None = None
+    approved: str = ""
     sub_plans: Callable[[AttemptContext], SubPlans] = no_sub_plans
     _emitted: int = 0
     _processes: int = 0
@@ -123,6 +128,16 @@ class AttemptContext:
 
     def __post_init__(self) -> None:
         self._log = _Log(lambda: _private(self.folder()) / "log")
+
+    @property
+    def redactor(self) -> Redactor:
+        """Hides the run's secrets."""
+        return self.vault.redactor
+
+    @property
+    def source(self) -> Path:
+        """The project as it was when the run began."""
+        return self.tree or self.project
 
     @property
     def workspace(self) -> Path:
@@ -183,6 +198,14 @@ class AttemptContext:
         if self._emitted <= MAX_PROGRESS:
             self.on_progress(self.redactor.text(str(message))[:MAX_PROGRESS_CHARACTERS], _to_journal(self.redactor.data(data)))
 
+    def seal(self, value: Any) -> str:
+        """A JSON value -> text that may be kept."""
+        return self.vault.seal_config(value)
+
+    def unseal(self, sealed: str) -> Any:
+        """The reverse of `seal`."""
+        return self.vault.open_config(sealed)
+
     def redact(self, value: str) -> None:
         """From now on `value` is a secret."""
         self.redactor.add(value)
@@ -226,8 +249,8 @@ class AttemptContext:
             self.breakers.left(name, self)
 
     def path(self, relative: str) -> Path:
-        """A path of the config against the project root; it must exist."""
-        path = self.project / relative
+        """A path of the config against the source tree; it must exist."""
+        path = self.source / relative
         if not path.exists():
             raise PermanentError(
                 FailureClass.INVALID,

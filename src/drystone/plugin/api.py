@@ -16,7 +16,7 @@ class serves all attempts of an engine, several at once: keep no state in it tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,13 +25,16 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from drystone.core.opaque import UNKNOWN
 from drystone.core.plan import UndoWhen
+from drystone.core.preview import Action, Certainty, Change, Preview
 from drystone.core.states import RunStatus
 from drystone.errors import CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
 
 __all__ = [
-    "Approval", "CancelledError", "Config", "Context", "FailureClass", "HeldBackError", "Kind", "Outcome", "Pause", "PermanentError",
-    "ProcessResult", "ReattachHandle", "SubPlans", "SubRun", "TemporaryError", "TerraformProvider", "UndoWhen",
+    "UNKNOWN", "Action", "Approval", "CancelledError", "Certainty", "Change", "Config", "Context", "FailureClass", "HeldBackError",
+    "Kind", "Outcome", "Pause", "PermanentError", "Preview", "ProcessResult", "ReattachHandle", "SubPlans", "SubRun",
+    "TemporaryError", "TerraformProvider", "UndoWhen",
 ]  # fmt: skip
 
 
@@ -48,12 +51,16 @@ class Approval:
     approvers:     who may answer: USER or USER@HOST; anybody when it is empty.
     self_approval: whether who started the run may answer too.
     on_timeout:    approve or reject: what no answer in time means.
+    digest:        of what is approved, for the record; `Context.approved` gives it once somebody said yes.
+    again:         a yes does not end the task: the kind is called once more.
     """
 
     message: str
     approvers: Sequence[str] = ()
     self_approval: bool = False
     on_timeout: str = "reject"
+    digest: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,13 +164,39 @@ class Context(Protocol):
     """The same across retries and restarts of this instance: the idempotency token."""
     environment: str
     project: Path
-    """Root of the plan's relative paths. Read only."""
+    """Root of the plan's relative paths, as it is now. Read only."""
     environ: Mapping[str, str]
     """The environment to give to child processes."""
 
     @property
     def workspace(self) -> Path:
         """A fresh folder (0700) of this attempt; kept for the logs' sake, so leave no secrets in it."""
+        ...
+
+    @property
+    def source(self) -> Path:
+        """The project as it was when the run began: a read-only tree with the files of its bundle, in which links lead to all others.
+
+        What a task runs (modules, playbooks, templates) is read from here; `path` does. It is `project` when the run has no bundle.
+        """
+        ...
+
+    @property
+    def saved(self) -> bytes | None:
+        """`Preview.saved` of the preview that this attempt must do exactly; None without one."""
+        ...
+
+    @property
+    def approved(self) -> str:
+        """The digest that a person approved for this task in this run; empty before."""
+        ...
+
+    def seal(self, value: Any) -> str:
+        """A JSON value -> text that may be kept on disk: only this project's key opens it. Secrets of the run that are in it are noted."""
+        ...
+
+    def unseal(self, sealed: str) -> Any:
+        """The reverse of `seal`; secrets that are in it are made known to the redactor."""
         ...
 
     @property
@@ -227,7 +260,7 @@ class Context(Protocol):
         ...
 
     def path(self, relative: str) -> Path:
-        """A path of the config against the project root. Raises PermanentError(invalid) when it does not exist."""
+        """A path of the config against `source`. Raises PermanentError(invalid) when it does not exist."""
         ...
 
     def process(
@@ -296,12 +329,34 @@ class Kind:
         """Whether a task with this config never blocks: `inline`, unless it depends on the config."""
         return cls.inline
 
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterable[Path]:
+        """Files and folders of the project that an attempt with this config reads: they go into the run's bundle (DESIGN §4.9).
+
+        source: the root of the project; what is given must be below it. A folder stands for all that is in it. Things that do not
+        exist are left out. An expression of which only the beginning is known, `modules/{{ each.key }}`, comes as UNKNOWN; see
+        `plugin.sources`.
+        """
+        return ()
+
+    @classmethod
+    def outline(cls, config: Mapping[str, Any], source: Path) -> Preview:
+        """What can be said of an attempt while some values of its config are not known (UNKNOWN): a partial preview.
+
+        Asks nobody and runs nothing. The caller adds for which values it waits.
+        """
+        changes = (Change(action=Action.RUN, what=cls.name),) if cls.changes_things(config) else ()
+        return Preview(certainty=Certainty.PARTIAL, summary=f"would run {cls.name}", changes=changes, outputs=UNKNOWN, result=UNKNOWN)
+
     def run(self, ctx: Context, config: Any) -> Outcome:
         """One attempt. Raises TemporaryError or PermanentError when it does not succeed."""
         raise NotImplementedError
 
     # def undo(self, ctx: Context, config: Any) -> Outcome        # optional: takes back what `run` did with this config
+    # def destroy(self, ctx: Context, config: Any) -> Outcome     # optional: takes away all that stands, whichever run made it
     # def recover(self, ctx: Context, config: Any) -> None        # optional: called before the attempt that follows a lost one
+    # def preview(self, ctx: Context, config: Any) -> Preview     # optional: what `run` would do with this config; changes nothing
+    # def preview_destroy(self, ctx: Context, config: Any) -> Preview     # optional: what `destroy` would do; changes nothing
 
     def close(self) -> None:
         """The engine ends: let go of daemons and connections."""

@@ -8,9 +8,9 @@ SELECT version_num FROM drystone_version;
 -- name: insert_run
 -- Adds no row when another run has the token.
 INSERT INTO runs (id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency,
-  number)
+  manner, number)
 VALUES (:id, :plan, :plan_file, :root, :bundle, :environment, :created_at, :created_by, :token, :inputs, :source, :parent, :concurrency,
-  (SELECT COALESCE(MAX(number), 0) + 1 FROM runs))
+  :manner, (SELECT COALESCE(MAX(number), 0) + 1 FROM runs))
 ON CONFLICT (token) DO NOTHING;
 
 -- name: insert_state
@@ -38,11 +38,11 @@ SET status = excluded.status, attempts = excluded.attempts, started_at = exclude
     finished_at = excluded.finished_at, failure_class = excluded.failure_class;
 
 -- name: record
-SELECT id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency FROM runs
+SELECT id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency, manner FROM runs
 WHERE id = :run;
 
 -- name: record_by_token
-SELECT id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency FROM runs
+SELECT id, plan, plan_file, root, bundle, environment, created_at, created_by, token, inputs, source, parent, concurrency, manner FROM runs
 WHERE token = :token;
 
 -- name: events

@@ -32,6 +32,7 @@ def from_record(record: RunRecord) -> Mapping[str, Any]:
         "source": record.source,
         "parent": record.parent,
         "concurrency": record.concurrency,
+        "manner": codec.pack(record.manner),
     }
 
 
@@ -51,6 +52,7 @@ def to_record(row: Row) -> RunRecord:
         source=row[10],
         parent=row[11],
         concurrency=row[12],
+        manner=codec.unpack(row[13]),
     )
 
 

@@ -23,14 +23,28 @@ from drystone.core.run.attention import Item, Way, attention
 from drystone.core.run.decide import decide, slots_wanted
 from drystone.core.run.evolve import evolve, new_run
 from drystone.core.run.forecast import Forecast, expected_total, remaining
-from drystone.core.run.requests import request_cancel, request_resume, request_retry, request_skip, request_undo, take
+from drystone.core.run.requests import request_cancel, request_destroy, request_resume, request_retry, request_skip, request_undo, take
 from drystone.core.run.scope import scope_of
-from drystone.core.run.settle import failed, finished_undo, lost, lost_undo, succeeded, undo_failed, waits
-from drystone.core.run.state import Attempt, AttemptStatus, Cause, Failure, Instance, Run, UndoState, UndoStatus, Waiting, made
+from drystone.core.run.settle import failed, finished_undo, lost, lost_undo, stands, succeeded, undo_failed, waits
+from drystone.core.run.state import (
+    ORDINARY,
+    Attempt,
+    AttemptStatus,
+    Cause,
+    Failure,
+    Instance,
+    Manner,
+    Run,
+    UndoState,
+    UndoStatus,
+    Waiting,
+    made,
+)
 
 __all__ = [
-    "Attempt", "AttemptStatus", "Cause", "Failure", "Forecast", "Instance", "Item", "Run", "UndoState", "UndoStatus", "Waiting", "Way",
-    "answer", "attention", "decide", "evolve", "expected_total", "failed", "finished_undo", "lost", "lost_undo", "made", "new_run",
-    "questions", "remaining", "request_cancel", "request_resume", "request_retry", "request_skip", "request_undo", "scope_of",
-    "slots_wanted", "succeeded", "take", "undo_failed", "waits",
+    "ORDINARY", "Attempt", "AttemptStatus", "Cause", "Failure", "Forecast", "Instance", "Item", "Manner", "Run", "UndoState",
+    "UndoStatus", "Waiting", "Way", "answer", "attention", "decide", "evolve", "expected_total", "failed", "finished_undo",
+    "lost", "lost_undo", "made", "new_run", "questions", "remaining", "request_cancel", "request_destroy", "request_resume",
+    "request_retry", "request_skip", "request_undo", "scope_of", "slots_wanted", "stands", "succeeded", "take", "undo_failed",
+    "waits",
 ]  # fmt: skip

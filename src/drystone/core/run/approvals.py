@@ -12,7 +12,6 @@ from drystone.core.states import TaskStatus
 from drystone.errors import FailureClass, NotFoundError, RefusedError
 
 APPROVE, REJECT = "approve", "reject"
-ANSWERS = (APPROVE, REJECT)
 
 
 def answer(run: Run, id_: str, now: datetime, *, given: str, by: str, comment: str = "") -> list[Event]:
@@ -22,11 +21,18 @@ def answer(run: Run, id_: str, now: datetime, *, given: str, by: str, comment: s
     """
     question = _question(run, id_)
     _check_may_answer(run, id_, question, by)
-    fact = _event(run, id_, now, EventType.APPROVAL_GIVEN, {"answer": given, "by": by, "comment": comment})
+    fact = _event(run, id_, now, EventType.APPROVAL_GIVEN, _given(question, given, by, comment))
+    if given == APPROVE and question.get("again", False):
+        return [fact]
     if given == APPROVE:
         return [fact, _approved(run, id_, now, by=by, comment=comment)]
     said = f"rejected by {by}{f': {comment}' if comment else ''}"
     return [fact, _refused(run, id_, now, FailureClass.REFUSED, said)]
+
+
+def _given(question: Mapping[str, Any], given: str, by: str, comment: str) -> dict[str, str]:
+    digest = question.get("digest", "")
+    return {"answer": given, "by": by, "comment": comment, **({"digest": digest} if digest else {})}
 
 
 def unanswered(run: Run, id_: str, now: datetime) -> Event:
@@ -34,6 +40,9 @@ def unanswered(run: Run, id_: str, now: datetime) -> Event:
     waiting = run.instances[id_].waiting
     assert waiting is not None and waiting.approval is not None
     if waiting.approval["on_timeout"] == APPROVE:
+        if waiting.again:
+            data = _given(waiting.approval, APPROVE, "", "nobody answered in time, and then it is approved")
+            return _event(run, id_, now, EventType.APPROVAL_GIVEN, data)
         return _approved(run, id_, now, by="", comment="nobody answered in time, and then it is approved")
     return _refused(run, id_, now, FailureClass.TIMEOUT, "nobody answered in time")
 

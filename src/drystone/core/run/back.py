@@ -18,29 +18,40 @@ if TYPE_CHECKING:
     from drystone.core.run.draft import Draft
 
 
-def begin(draft: Draft, again: Collection[str] | None = None) -> None:
-    """Marks what has to be undone and finds where the way back can start. `again`: failed undos to try again; None means all."""
+def begin(
+    draft: Draft, again: Collection[str] | None = None, *, destroys: bool = False, only: Collection[str] | None = None
+) -> None:
+    """Marks what has to be undone and finds where the way back can start.
+
+    again:    failed undos to try again; None means all.
+    destroys: what stands is taken away, whichever run made it.    only: of these instances; None means all.
+    """
     graph = draft.run.graph
     left: dict[str, int] = {}
     for name in graph.nodes:
         instances = [draft.instances[id_] for id_ in draft.expansions[name]]
-        left[name] = sum(_mark(draft, instance, again) for instance in instances)
+        left[name] = sum(_mark(draft, instance, again, destroys=destroys, only=only) for instance in instances)
     draft.back_left = HashTrieMap(left)
     draft.back_open = HashTrieMap({name: len(node.dependants) for name, node in graph.nodes.items()})
     draft.back_remaining = len(graph.nodes)
     _walk(draft, [name for name, node in graph.nodes.items() if not node.dependants])
 
 
-def _mark(draft: Draft, instance: Instance, again: Collection[str] | None) -> bool:
+def _mark(
+    draft: Draft, instance: Instance, again: Collection[str] | None, *, destroys: bool, only: Collection[str] | None
+) -> bool:
     """True when the instance is to be undone; what was undone before stays so."""
     undo = instance.undo
-    if undo.status in (UndoStatus.SUCCEEDED, UndoStatus.NOT_NEEDED, UndoStatus.WAIVED):
+    if undo.status in (UndoStatus.SUCCEEDED, UndoStatus.WAIVED) or (undo.status is UndoStatus.NOT_NEEDED and not destroys):
         return False
     if undo.status is UndoStatus.FAILED and again is not None and instance.id not in again:
         return False
     task = draft.run.task_of(instance)
     # One that was tried before is not looked at again: its task's status has moved on since.
-    if task.closing or undo.mode is UndoMode.NONE or not (undo.attempts or instance.to_undo(task)):
+    is_due = bool(undo.attempts) or instance.to_undo(task) or (destroys and instance.is_in_place)
+    if only is not None and instance.id not in only:
+        status, reason = UndoStatus.NOT_NEEDED, "a later run has it now"
+    elif task.closing or undo.mode is UndoMode.NONE or not is_due:
         status, reason = UndoStatus.NOT_NEEDED, _why_not(instance)
     elif undo.mode is UndoMode.IRREVERSIBLE:
         status, reason = UndoStatus.LEFT, "it cannot be undone"

@@ -119,7 +119,7 @@ def _after_wait(run: Run, now: datetime, id_: str) -> Command:
     instance = run.instances[id_]
     waiting = instance.waiting
     assert waiting is not None
-    if waiting.run is not None:
+    if waiting.again and waiting.approval is None:
         return _start(run, now, id_)
     number = instance.attempts[-1].number
     if waiting.approval is None:
@@ -306,7 +306,7 @@ def _places(run: Run) -> dict[str, int]:
 def _give_up(run: Run, now: datetime, id_: str) -> Record:
     message = "the run stopped before the next attempt"
     if (waiting := run.instances[id_].waiting) is not None:
-        number = run.instances[id_].attempts[-1].number if waiting.run is None else None
+        number = run.instances[id_].attempts[-1].number if not waiting.again else None
         data: dict[str, Any] = {"message": "the run stopped while it waited", "changed": waiting.run is not None}
         return Record(event=_event(run, now, EventType.TASK_CANCELLED, task=id_, attempt=number, data=data))
     if run.cancel_requested:

@@ -17,14 +17,17 @@ from drystone.core import expected
 from drystone.core.events import Event, EventType
 from drystone.core.graph import Graph, Node
 from drystone.core.run import back, forward, order
+from drystone.core.run.approvals import APPROVE
 from drystone.core.run.draft import Draft
 from drystone.core.run.state import (
+    ORDINARY,
     Attempt,
     AttemptStatus,
     Cause,
     Failure,
     Forward,
     Instance,
+    Manner,
     Run,
     UndoState,
     UndoStatus,
@@ -35,7 +38,13 @@ from drystone.errors import FailureClass
 
 
 def new_run(
-    *, id: str, graph: Graph, inputs: Mapping[str, Any], environment: str | None, created_at: datetime
+    *,
+    id: str,
+    graph: Graph,
+    inputs: Mapping[str, Any],
+    environment: str | None,
+    created_at: datetime,
+    manner: Manner = ORDINARY,
 ) -> Run:
     """A run nobody has started: every task pending, what needs nothing ready."""
     instances = {name: _fresh(index, name, node) for index, (name, node) in enumerate(graph.nodes.items())}
@@ -59,6 +68,7 @@ def new_run(
             inputs=inputs,
             environment=environment,
             created_at=created_at,
+            manner=manner,
             instances=HashTrieMap(instances),
             expansions=HashTrieMap({name: (name,) for name in graph.nodes}),
             forward=empty,
@@ -94,6 +104,7 @@ def evolve(run: Run, *events: Event) -> Run:
 
 def _run_created(draft: Draft, event: Event) -> None:
     draft.fields["by"] = event.data.get("by", "")
+    draft.fields["manner"] = Manner.from_json(event.data.get("manner", {}))
     known = expected.from_json(event.data.get("expected", {}))
     if known := {name: found for name, found in known.items() if name in draft.run.graph.nodes}:
         draft.fields["expected"] = known
@@ -129,7 +140,7 @@ def _run_resumed(draft: Draft, event: Event) -> None:
 
 def _start_afresh(draft: Draft, instance: Instance) -> None:
     undo = UndoState(mode=instance.undo.mode)
-    afresh: dict[str, Any] = {"reason": "", "retry_at": None, "waived": False, "unknown": False}
+    afresh: dict[str, Any] = {"reason": "", "retry_at": None, "waived": False, "unknown": False, "stands": ""}
     draft.set(instance, TaskStatus.PENDING, budget=len(instance.attempts), undo=undo, **afresh)
 
 
@@ -163,14 +174,15 @@ def _cancel_requested(draft: Draft, event: Event) -> None:
 def _compensating(draft: Draft, event: Event) -> None:
     _reopen(draft)
     _end_pending(draft)
-    draft.set_run(RunStatus.COMPENSATING, cause=Cause(event.data["cause"]), finished_at=None, left=())
+    destroys = event.data.get("destroys", draft.current("destroys"))
+    draft.set_run(RunStatus.COMPENSATING, cause=Cause(event.data["cause"]), finished_at=None, left=(), destroys=destroys)
     if event.data["cause"] == Cause.REQUESTED:
         draft.stopping_since = event.at
     # A way back of before may stand in this same batch; what it left ready is marked anew.
     draft.back_ready, draft.back_gone = [], set()
     draft.goes_back = draft.back_rebuilt = True
     draft.back_stands, draft.back_retrying = HashTrieMap(), HashTrieMap()
-    back.begin(draft, event.data.get("again"))
+    back.begin(draft, event.data.get("again"), destroys=destroys, only=event.data.get("only"))
 
 
 def _finished(draft: Draft, event: Event) -> None:
@@ -239,15 +251,31 @@ def _waiting(draft: Draft, event: Event) -> None:
     instance = _of(draft, event)
     data = event.data
     until = datetime.fromisoformat(data["until"]) if data.get("until") else None
-    waiting = Waiting(until=until, approval=data.get("approval"), run=data.get("run"))
+    approval = data.get("approval")
+    again = data.get("run") is not None or (approval is not None and approval.get("again", False))
+    waiting = Waiting(until=until, approval=approval, run=data.get("run"), again=again)
     draft.end(instance)
     draft.waiting = draft.waiting.insert(instance.id, until)
-    if waiting.run is None:
+    if not again:
         draft.set(instance, TaskStatus.WAITING, waiting=waiting)
         return
     paused = replace(instance.attempts[-1], status=AttemptStatus.PAUSED, finished_at=event.at)
     attempts = (*instance.attempts[:-1], paused)
     draft.set(instance, TaskStatus.WAITING, waiting=waiting, attempts=attempts, budget=instance.budget + 1)
+
+
+def _answered(draft: Draft, event: Event) -> None:
+    """A yes to a task that goes on with its work: its wait is over now. What any other answer means is told by the event behind it."""
+    instance = _of(draft, event)
+    waiting = instance.waiting
+    if event.data["answer"] != APPROVE or waiting is None or waiting.approval is None:
+        return
+    digest = waiting.approval.get("digest", "")
+    if waiting.again:
+        draft.put(instance, approved=digest, waiting=Waiting(until=event.at, again=True))
+        draft.waiting = draft.waiting.insert(instance.id, event.at)
+    else:
+        draft.put(instance, approved=digest)
 
 
 def _skipped_by_a_person(draft: Draft, event: Event) -> None:
@@ -314,7 +342,18 @@ def _cancelled(draft: Draft, event: Event) -> None:
 
 
 def _skipped(draft: Draft, event: Event) -> None:
+    if event.attempt is not None:
+        _stands(draft, event)
+        return
     _settle_unstarted(draft, event, TaskStatus.SKIPPED, event.data["reason"])
+
+
+def _stands(draft: Draft, event: Event) -> None:
+    """Its last good version stands: for the tasks behind it, it ended well."""
+    instance = _end_attempt(draft, event, AttemptStatus.SUCCEEDED)
+    data = event.data
+    fields = {"outputs": data["outputs"], "result": data["result"], "stands": data["stands"], "reason": data["reason"], "waived": True}
+    forward.settle_instance(draft, draft.set(instance, TaskStatus.SKIPPED, **fields))
 
 
 def _blocked(draft: Draft, event: Event) -> None:
@@ -435,6 +474,7 @@ HANDLERS: Mapping[EventType, Callable[[Draft, Event], None]] = {
     EventType.TASK_RETRYING: _retrying,
     EventType.TASK_LOST: _lost,
     EventType.TASK_CANCELLED: _cancelled,
+    EventType.APPROVAL_GIVEN: _answered,
     EventType.ATTENTION_SKIPPED: _skipped_by_a_person,
     EventType.TASK_SKIPPED: _skipped,
     EventType.TASK_BLOCKED: _blocked,

@@ -48,6 +48,18 @@ def request_undo(run: Run, now: datetime, *, by: str) -> list[Event]:
     ]
 
 
+def request_destroy(run: Run, now: datetime, *, by: str, only: Collection[str] | None = None) -> list[Event]:
+    """Take away all that stands of a run that has ended, also what it found and left as it was, and also past a pivot.
+
+    only: of these instances, because later runs have the others; None means all. Raises RefusedError while the run has not ended.
+    """
+    if not run.status.is_final:
+        raise RefusedError(f'run {run.id} has not ended: "{run.status}"', hint=f"drystone cancel {run.id}")
+    asked = {"by": by, "destroys": True}
+    data = {"cause": Cause.REQUESTED.value, "destroys": True, **({} if only is None else {"only": sorted(only)})}
+    return [_event(run, now, EventType.RUN_UNDO_REQUESTED, asked), _event(run, now, EventType.RUN_COMPENSATING, data)]
+
+
 RESET = frozenset({TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED})
 
 

@@ -24,6 +24,14 @@ def succeeded(
     return [_event(run, id_, now, EventType.TASK_SUCCEEDED, data)]
 
 
+def stands(
+    run: Run, id_: str, now: datetime, *, reason: str, of: str, outputs: Any, result: Mapping[str, Any], log: str | None = None
+) -> list[Event]:
+    """The attempt in flight found nothing to do: what run `of` made of it stands."""
+    data = {"reason": reason, "stands": of, "outputs": outputs, "result": result, "changed": False, **_log(log)}
+    return [_event(run, id_, now, EventType.TASK_SKIPPED, data)]
+
+
 def failed(
     run: Run,
     id_: str,

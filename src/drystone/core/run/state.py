@@ -26,7 +26,7 @@ class AttemptStatus(StrEnum):
     CANCELLED = "cancelled"
     LOST = "lost"
     PAUSED = "paused"
-    """It gave way, with its work half done, because it waits for another run."""
+    """It gave way, with its work half done, because it waits for another run, or for a person's yes."""
     HELD = "held"
     """It was held back by the circuit breaker of its endpoint, before it did anything."""
 
@@ -80,13 +80,15 @@ class Waiting:
     """What an instance waits for while nobody works on it.
 
     until:    when the wait is over at the latest; None means not by itself.
-    approval: message, approvers, self_approval and on_timeout of the question to a person; None for a mere wait.
+    approval: message, approvers, self_approval, on_timeout, digest and again of the question to a person; None for a mere wait.
     run:      the other run that it waits for (kind `plan`).
+    again:    the kind is called once more when the wait is over: it gave way in the middle of its work.
     """
 
     until: datetime | None = None
     approval: Mapping[str, Any] | None = None
     run: str | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +131,8 @@ class Instance:
     waiting:  what it waits for in state WAITING.
     waived:   a person said to go on without it: for the tasks behind it, it ended well.
     unknown:  nobody knows whether its last attempt took effect.
+    stands:   the run whose good version of it still stands: nothing was done, because nothing has changed since.
+    approved: digest of what a person approved for it, see `plugin.api.Approval.digest`.
     """
 
     id: str
@@ -149,6 +153,8 @@ class Instance:
     waiting: Waiting | None = None
     waived: bool = False
     unknown: bool = False
+    stands: str = ""
+    approved: str = ""
 
     @property
     def failure(self) -> Failure | None:
@@ -169,6 +175,11 @@ class Instance:
     def has_succeeded(self) -> bool:
         """True when an attempt did what it should, in whatever state a resume has put it since."""
         return any(attempt.status is AttemptStatus.SUCCEEDED for attempt in self.attempts)
+
+    @property
+    def is_in_place(self) -> bool:
+        """True when what it is about stands as the plan wants it, be it that an earlier run made it."""
+        return self.status is TaskStatus.SUCCEEDED or bool(self.stands)
 
     def to_undo(self, task: Task) -> bool:
         """True when there is something to take back (DESIGN §3, undo_when). `task` is the plan's, with its undo resolved."""
@@ -225,6 +236,37 @@ class Back:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Manner:
+    """How a run goes about its tasks, said when it is created.
+
+    changed_only: an instance whose files, config and upstream outputs are those of its last good version is left as it stands.
+    only:         all other instances are left as they stand, whatever has changed; None means that all are done.
+    preview:      digest of the saved preview that it must do exactly.
+    """
+
+    changed_only: bool = False
+    only: tuple[str, ...] | None = None
+    preview: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What differs from an ordinary run, for the event run.created."""
+        given = {"changed_only": self.changed_only, "only": None if self.only is None else list(self.only), "preview": self.preview}
+        return {name: value for name, value in given.items() if value not in (False, None, "")}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Manner:
+        """The reverse of `to_json`."""
+        only = data.get("only")
+        return Manner(
+            changed_only=bool(data.get("changed_only")), only=None if only is None else tuple(only), preview=str(data.get("preview", ""))
+        )
+
+
+ORDINARY = Manner()
+"""All tasks are done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """One execution of a plan. `instances` and `expansions` cover every task from the start; see `in_order`."""
 
@@ -244,6 +286,9 @@ class Run:
     """Pool -> attempts in flight that take room in it."""
     by: str = ""
     """Who started it: USER@HOST."""
+    manner: Manner = ORDINARY
+    destroys: bool = False
+    """Its way back takes away all that stands of it, whichever run made it, and not only what it made itself."""
     expected: Mapping[str, Expected] = field(default_factory=dict)
     """Task -> how long its instances took in earlier runs; tasks without a history are left out."""
     status: RunStatus = RunStatus.QUEUED

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from drystone.core.events import Event, EventType
 from drystone.core.expected import Expected
-from drystone.core.run import Cause, Run, answer, failed, finished_undo, request_cancel, succeeded, undo_failed, waits
+from drystone.core.run import Cause, Run, answer, failed, finished_undo, request_cancel, stands, succeeded, undo_failed, waits
 from drystone.engines.embedded.driven import Done
 from drystone.errors import FailureClass
 from drystone.plugin.api import Pause
@@ -25,6 +25,8 @@ def settled(run: Run, fact: Done, now: datetime, *, jitter: float) -> list[Event
     if ended.failure is None:
         if fact.undo:
             return finished_undo(run, id_, now, result=ended.result, changed=ended.changed, log=log)
+        if ended.stands:
+            return stands(run, id_, now, reason=ended.reason, of=ended.stands, outputs=ended.outputs, result=ended.result, log=log)
         return succeeded(
             run, id_, now, outputs=ended.outputs, result=ended.result, changed=ended.changed, log=log
         )
@@ -80,5 +82,6 @@ def created(record: RunRecord, expected: Mapping[str, Expected]) -> Event:
         "token": record.token,
         "by": record.created_by,
         "expected": expected,
+        **({"manner": record.manner} if record.manner else {}),
     }
     return Event(type=EventType.RUN_CREATED, at=record.created_at, run=record.id, data=data)
