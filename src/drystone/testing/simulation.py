@@ -9,7 +9,7 @@ Time jumps over every wait, so that an hour of retries takes a millisecond. The 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,9 @@ from drystone.core.events import Event, EventType
 from drystone.core.expected import Expected
 from drystone.core.graph import Graph
 from drystone.core.run import (
+    ORDINARY,
     Failure,
+    Manner,
     Run,
     answer,
     decide,
@@ -30,10 +32,12 @@ from drystone.core.run import (
     lost_undo,
     new_run,
     request_cancel,
+    request_destroy,
     request_resume,
     request_retry,
     request_skip,
     request_undo,
+    stands,
     succeeded,
     take,
     undo_failed,
@@ -57,11 +61,17 @@ class Ending:
     after: timedelta = timedelta(seconds=1)
     waits_for: timedelta | None = None
     approval: Mapping[str, Any] | None = None
+    stands: str = ""
 
 
 def ok(outputs: Any = None, *, changed: bool = True, after: timedelta = timedelta(seconds=1), **result: Any) -> Ending:
     """An attempt that succeeds."""
     return Ending(outputs={} if outputs is None else outputs, result=result, changed=changed, after=after)
+
+
+def unchanged(outputs: Any = None, *, since: str = "01EARLIER") -> Ending:
+    """An attempt that finds nothing to do: what run `since` made stands."""
+    return Ending(outputs={} if outputs is None else outputs, changed=False, stands=since, after=timedelta())
 
 
 def fail(
@@ -95,9 +105,12 @@ def asks(
     on_timeout: str = "reject",
     self_approval: bool = False,
     message: str = "go on?",
+    digest: str = "",
+    again: bool = False,
 ) -> Ending:
-    """An attempt that asks a person, as the kind `approval` does."""
+    """An attempt that asks a person, as the kind `approval` does; with `again` it goes on with its work after a yes."""
     question = {"message": message, "approvers": list(approvers), "self_approval": self_approval, "on_timeout": on_timeout}
+    question |= {"digest": digest, "again": again}
     return Ending(changed=False, waits_for=timeout, approval=question, after=timedelta())
 
 
@@ -119,6 +132,7 @@ class Simulation:
         jitter: float = 0.0,
         expected: Mapping[str, Expected] | None = None,
         slots: Mapping[str, int] | None = None,
+        manner: Manner = ORDINARY,
     ) -> None:
         """`slots`: pool -> its size; a pool that is not named has room for all."""
         self.now = START
@@ -131,11 +145,11 @@ class Simulation:
         self._slots = dict.fromkeys(graph.pools, max_parallel) | dict(slots or {})
         self._ends: list[tuple[datetime, int, Start | StartUndo]] = []
         self._blank = new_run(
-            id="01SIMULATED", graph=graph, inputs=inputs or {}, environment=environment, created_at=START
+            id="01SIMULATED", graph=graph, inputs=inputs or {}, environment=environment, created_at=START, manner=manner
         )
         self.run = self._blank
         facts = {"plan": graph.plan.name, "environment": environment, "inputs": self.run.inputs, "bundle": "", "token": None, "by": "test"}
-        data = {**facts, "expected": expected or {}}
+        data = {**facts, "expected": expected or {}, "manner": manner.to_json()}
         self._add([Event(type=EventType.RUN_CREATED, at=START, run=self.run.id, data=data)])
         self._take(epoch=1)
         self._decide()
@@ -172,6 +186,11 @@ class Simulation:
     def undo(self) -> None:
         """As `drystone undo` does."""
         self._add(request_undo(self.run, self.now, by="test"))
+        self._decide()
+
+    def destroy(self, only: Collection[str] | None = None) -> None:
+        """As `drystone env destroy` does."""
+        self._add(request_destroy(self.run, self.now, by="test", only=only))
         self._decide()
 
     def resume(self, script: Script | None = None, *, start: str | None = None, only_failed: bool = False) -> None:
@@ -287,6 +306,9 @@ class Simulation:
                 self._add(undo_failed(self.run, id_, self.now, failure, jitter=self._jitter, held=wait is not None, retry_in=wait))
         elif ending.waits_for is not None:
             self._add(pauses(self.run, id_, self.now, until=self.now + ending.waits_for, approval=ending.approval))
+        elif ending.stands:
+            why = f"unchanged since run {ending.stands}"
+            self._add(stands(self.run, id_, self.now, reason=why, of=ending.stands, outputs=ending.outputs, result=ending.result))
         elif ending.failure is None:
             facts = {"outputs": ending.outputs, "result": ending.result, "changed": ending.changed}
             self._add(succeeded(self.run, id_, self.now, **facts))
