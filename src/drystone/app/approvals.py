@@ -8,9 +8,9 @@ from drystone.app import reading, runs
 from drystone.app.reading import Look
 from drystone.app.runs import Hand
 from drystone.app.world import World
+from drystone.core.parts import lineage
 from drystone.core.run import answer, questions
 from drystone.errors import LockedError, RefusedError
-from drystone.ports import RunRecord
 
 
 def give(world: World, word: str, task: str, *, answered: str, comment: str = "") -> Hand | None:
@@ -22,7 +22,7 @@ def give(world: World, word: str, task: str, *, answered: str, comment: str = ""
     comment = runs.masked(world, look.run, comment)
     answer(look.run, task, world.clock.now(), given=answered, by=world.by, comment=comment)
     runs.ask(world, look.run.id, answered, {"task": task, "comment": comment})
-    outermost = _outermost(world, look.record).id
+    outermost = lineage(look.record, world.journal().record)[-1].id
     try:
         return runs.resume(world, outermost)
     except LockedError:
@@ -54,10 +54,3 @@ def _parts(world: World, look: Look) -> Iterator[Look]:
             part = reading.look(world, run_id)
             yield part
             yield from _parts(world, part)
-
-
-def _outermost(world: World, record: RunRecord) -> RunRecord:
-    """The run of which this one is a part: going on with that one goes on with this one too."""
-    while record.parent is not None:
-        record = world.journal().record(record.parent)
-    return record

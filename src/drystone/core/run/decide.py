@@ -91,12 +91,17 @@ def _starts(run: Run, now: datetime, slots: Mapping[str, int], deadline: datetim
     room = max(0, run.max_parallel - len(run.running))
     due = sorted((run.instances[id_].rank, id_) for id_ in _due(index.retrying, now))
     queues: list[Sequence[tuple[tuple[int, ...], str]]] = [due, index.ready[:room]] if due else [index.ready[:room]]
-    free = {pool: slots.get(pool, 0) - run.used.get(pool, 0) for pool in run.graph.pools}
+    free = _free(run, slots)
     queues += [queue[: max(0, min(room, free[pool]))] for pool, queue in index.pooled.items()]
     chosen = heapq.merge(*queues) if len(queues) > 1 else queues[0]
     commands: list[Command] = [_start(run, now, id_) for id_ in _take(run, (id_ for _, id_ in chosen), room, free)]
     moments = [at for waits in (index.retrying, index.waiting) for at in waits.values() if at is not None and at > now]
     return commands + _wake([*moments, deadline])
+
+
+def _free(run: Run, slots: Mapping[str, int]) -> dict[str, int]:
+    """Pool -> attempts that may still start in it."""
+    return {pool: slots.get(pool, 0) - run.used.get(pool, 0) for pool in run.graph.pools}
 
 
 def _take(run: Run, ids: Iterable[str], room: int, free: dict[str, int]) -> list[str]:
@@ -296,11 +301,7 @@ def _stopped_by_doubt(run: Run, now: datetime) -> Record | None:
     if not unknown:
         return None
     message = f'whether "{unknown[0]}" took effect is not known'
-    return _finished(run, now, RunStatus.FAILED, left=sorted({*unknown, *_touched(run)}, key=_places(run).__getitem__), message=message)
-
-
-def _places(run: Run) -> dict[str, int]:
-    return {instance.id: place for place, instance in enumerate(run.in_order())}
+    return _finished(run, now, RunStatus.FAILED, left=run.ordered({*unknown, *_touched(run)}), message=message)
 
 
 def _give_up(run: Run, now: datetime, id_: str) -> Record:
@@ -341,8 +342,7 @@ def _back(run: Run, now: datetime, slots: Mapping[str, int]) -> list[Command]:
         status = RunStatus.COMPENSATION_FAILED if left else RunStatus.COMPENSATED
         return [_finished(run, now, status, left=list(left))]
     room = max(0, run.max_parallel - len(run.running))
-    free = {pool: slots.get(pool, 0) - run.used.get(pool, 0) for pool in run.graph.pools}
-    chosen = _take(run, [*sorted(_due(index.retrying, now)), *index.ready], room, free)
+    chosen = _take(run, [*sorted(_due(index.retrying, now)), *index.ready], room, _free(run, slots))
     commands: list[Command] = [_start_undo(run, now, id_) for id_ in chosen]
     return commands + _wake(at for at in index.retrying.values() if at > now)
 

@@ -78,7 +78,7 @@ def request_resume(
         case RunStatus.SUCCEEDED if start is not None:
             afresh = {*_from(run, start), *(_to_reset(run) if only_failed else ())}
             _check_items(run, start, afresh)
-            return [_resumed(run, now, by, start, _in_order(run, afresh))]
+            return [_resumed(run, now, by, start, run.ordered(afresh))]
         case RunStatus.SUCCEEDED if only_failed and (reset := _to_reset(run)):
             return [_resumed(run, now, by, start, reset)]
         case RunStatus.SUCCEEDED:
@@ -99,7 +99,7 @@ def request_resume(
             afresh = {*_to_reset(run), *named}
             if start is not None:
                 _check_items(run, start, afresh)
-            return [_resumed(run, now, by, start, _in_order(run, afresh))]
+            return [_resumed(run, now, by, start, run.ordered(afresh))]
         case _:
             if start is not None or only_failed:
                 raise RefusedError(f'run {run.id} has not ended: "{run.status}"', hint=f"go on with it first: drystone resume {run.id}")
@@ -185,10 +185,6 @@ def _check_items(run: Run, start: str, afresh: Collection[str]) -> None:
                 f'the items of "{name}" come from "{sources[0]}", which would be done again from "{start}" and may give others',
                 hint=f"go on from a task behind it (--from {name}), or start a new run: drystone run {run.graph.plan.name}",
             )
-
-
-def _in_order(run: Run, ids: Collection[str]) -> list[str]:
-    return [instance.id for instance in run.in_order() if instance.id in ids]
 
 
 def _to_reset(run: Run) -> list[str]:

@@ -320,6 +320,10 @@ class Run:
             for id_ in self.expansions[name]:
                 yield self.instances[id_]
 
+    def ordered(self, ids: Collection[str]) -> list[str]:
+        """These instances, in the order of the graph."""
+        return [instance.id for instance in self.in_order() if instance.id in ids]
+
     def task_of(self, instance: Instance) -> Task:
         """The plan's task of an instance."""
         return self.graph.nodes[instance.task].task

@@ -51,7 +51,7 @@ class Driven:
 
     label:    what the state of its instances is kept under.
     answered: ids of requests that the pending events answer.
-    key:      of the line that it stands in.     behind: the runs before it there; None once it is its turn.
+    behind:   the runs before it in the line of its concurrency key; None once it is its turn.
     slots:    pool -> attempts that may be in flight in it.    told: pool -> (held, wanted) as the store was told last.
     ahead:    by how much the run's last event is later than the clock, which was set back since.
     """
@@ -65,7 +65,6 @@ class Driven:
     controls: dict[str, Control] = field(default_factory=dict)
     wake_at: datetime | None = None
     answered: list[str] = field(default_factory=list)
-    key: str | None = None
     behind: list[str] | None = None
     slots: dict[str, int] = field(default_factory=dict)
     told: dict[str, tuple[int, int]] = field(default_factory=dict)

@@ -126,7 +126,7 @@ class EmbeddedEngine:
         self._journal.create(record, summary_of(run, record.plan))
         driven = self._claimed(record, run, vault, now)
         driven.add([created(record, expected)])
-        driven.key, driven.behind = record.concurrency, []
+        driven.behind = []
         self._move_up(driven, self._time.now())
         if driven.behind and policy is OnConflict.REJECT:
             # Another came at the same moment.
@@ -139,7 +139,7 @@ class EmbeddedEngine:
 
     def _move_up(self, driven: Driven, now: datetime) -> None:
         """Looks whether its turn has come: the line before it is empty, and its environment is free."""
-        run, key, at = driven.run, driven.key, driven.time(now)
+        run, key, at = driven.run, driven.record.concurrency, driven.time(now)
         assert key is not None and run.graph.plan.concurrency is not None
         behind = self._places.ahead(driven.record, run, now)
         if not behind:
@@ -181,7 +181,7 @@ class EmbeddedEngine:
             if run.seq == 0:
                 driven.add([created(record, {})])
             if driven.run.status is RunStatus.QUEUED and record.concurrency is not None:
-                driven.key, driven.behind = record.concurrency, []
+                driven.behind = []
                 self._journal.join(record.concurrency, run.id, now)
                 driven.add(request(run, driven.time(self._time.now())))
                 if not driven.run.cancel_requested:

@@ -50,8 +50,12 @@ class Places:
         """Whether the environment is held by a run of which this one is a part."""
         if record.parent is None:
             return False
-        held = next((lock for lock in self._journal.locks() if lock.environment == run.environment), None)
+        held = self._lock_of(run)
         return held is not None and held.run in {other.id for other in lineage(record, self._journal.record)[1:]}
+
+    def _lock_of(self, run: Run) -> LockInfo | None:
+        """Who has the run's environment."""
+        return next((lock for lock in self._journal.locks() if lock.environment == run.environment), None)
 
     def take(self, record: RunRecord, run: Run, now: datetime) -> None:
         """The environment and the concurrency key, which it had until it ended. Raises LockedError when another run has them."""
@@ -73,7 +77,7 @@ class Places:
 
     def free_stale_lock(self, run: Run, now: datetime) -> None:
         """A crash may come between the end of a run and the release of its lock: then nobody holds it any more."""
-        held = next((lock for lock in self._journal.locks() if lock.environment == run.environment), None)
+        held = self._lock_of(run)
         if held is None or held.run == run.id or held.run in self._in_hand:
             return
         if not self._journal.summary(held.run).status.is_final:
