@@ -249,3 +249,36 @@ def test_a_version_that_cannot_be_kept_fails_the_attempt_and_says_why(project: P
     assert project.run("one") in (3, 4)
     failure = project.shown()["error"]
     assert failure["task"] == "conf" and "cannot be kept as a version to go back to" in failure["message"]
+
+
+ON_UPDATE = """
+drystone: 1
+name: test
+environment: here
+inputs:
+  version: {type: string}
+  fail: {type: boolean, default: false}
+tasks:
+  conf:
+    command: {shell: "echo {{ inputs.version }} > conf; echo {{ inputs.version }} >> done"}
+    undo:
+      command: {shell: "rm conf"}
+      on_update: restore
+  last:
+    needs: [conf]
+    command: {shell: "{{ 'false' if inputs.fail else 'true' }}"}
+    undo: none
+"""
+
+
+def test_a_body_takes_back_what_the_run_made_and_an_update_is_restored(project: Project) -> None:
+    project.plan(ON_UPDATE)
+    assert project.run("1", fail=True) == 3
+    assert "conf" not in project.files(), "nothing was there before: the body removed it"
+    assert project.run("1") == 0
+    assert project.run("2", fail=True) == 3
+    assert project.files()["conf"] == "1"
+    assert project.files()["done"].split() == ["1", "1", "2", "1"]
+    assert project.run("3") == 0
+    assert project.drystone("undo", "last", "--yes")[0] == 0
+    assert project.files()["conf"] == "1"

@@ -60,6 +60,15 @@ class UndoMode(StrEnum):
     IRREVERSIBLE = "irreversible"
 
 
+class OnUpdate(StrEnum):
+    """How a body takes back a task that changed what earlier runs made."""
+
+    UNDO = "undo"
+    """By the body, as always: it knows what this run did."""
+    RESTORE = "restore"
+    """The last good version is applied again; the body takes back only what the run made where nothing was."""
+
+
 class UndoWhen(StrEnum):
     """From when on a task has something to undo."""
 
@@ -85,15 +94,23 @@ class Body:
 class Undo:
     """The compensating action. `body` is set exactly when the mode is BODY; `timeout` None means the task's own.
 
-    always: the task's kind never changes anything by itself, so an undo that the author wrote all the same is meant.
+    always:    the task's kind never changes anything by itself, so an undo that the author wrote all the same is meant.
+    on_update: what becomes of a body when there was a good version before the run.
     """
 
     mode: UndoMode = UndoMode.UNSAID
     always: bool = False
     body: Body | None = None
+    on_update: OnUpdate = OnUpdate.UNDO
     retry: RetryPolicy = UNDO_RETRY
     timeout: timedelta | None = None
     where: Where | None = None
+
+
+    @property
+    def goes_back_to_versions(self) -> bool:
+        """True when a last good version may be applied again."""
+        return self.mode is UndoMode.RESTORE or self.on_update is OnUpdate.RESTORE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

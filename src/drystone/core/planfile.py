@@ -17,7 +17,7 @@ from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.fields import Fields, unknown_key
 from drystone.core.nodes import Node, describe, place, stripped, to_data
-from drystone.core.plan import Body, Input, OnFailure, Plan, RunIf, Task, Undo, UndoMode, UndoWhen, Value
+from drystone.core.plan import Body, Input, OnFailure, OnUpdate, Plan, RunIf, Task, Undo, UndoMode, UndoWhen, Value
 from drystone.core.retry import NO_RETRY, UNDO_RETRY, RetryPolicy
 
 __all__ = ["NOT_BUILT", "PLAN_KEYS", "TASK_KEYS", "Node", "to_plan"]
@@ -31,7 +31,7 @@ TASK_KEYS = (
     "description", "needs", "when", "run_if", "for_each", *policies.FANOUT_KEYS, "retry", "timeout", "poll", "remedy", "undo", "undo_when",
     "pivot", "allow_failure", "pool", "priority", "labels",
 )  # fmt: skip
-UNDO_KEYS = ("retry", "timeout")
+UNDO_KEYS = ("on_update", "retry", "timeout")
 NOT_UNDER_FINALLY = ("undo", "undo_when", "pivot", "allow_failure")
 """Task keys that mean nothing where nothing is undone and no failure counts."""
 
@@ -374,6 +374,7 @@ def _undo_body(node: Node, task: Fields, kinds: Collection[str]) -> Undo:
     return Undo(
         mode=UndoMode.BODY,
         body=_body(fields, kinds, UNDO_KEYS),
+        on_update=fields.choice("on_update", OnUpdate, OnUpdate.UNDO),
         retry=policies.retry(fields, UNDO_RETRY),
         timeout=fields.duration("timeout", None),
         where=task.key_where("undo"),

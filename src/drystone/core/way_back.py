@@ -6,7 +6,7 @@ The printers of graphs use it, and so do previews. What really happens is decide
 from __future__ import annotations
 
 from drystone.core.graph import Graph, Node
-from drystone.core.plan import UndoMode, UndoWhen
+from drystone.core.plan import OnUpdate, UndoMode, UndoWhen
 
 STAYS = (UndoMode.NONE, UndoMode.IRREVERSIBLE)
 
@@ -35,7 +35,7 @@ def undo_text(node: Node) -> str:
     match undo.mode:
         case UndoMode.BODY:
             assert undo.body is not None
-            how = f"by {undo.body.kind}"
+            how = f"by {undo.body.kind}" if undo.on_update is OnUpdate.UNDO else f"by its last good version, else by {undo.body.kind}"
         case UndoMode.RESTORE:
             how = "by its last good version"
         case UndoMode.NONE:

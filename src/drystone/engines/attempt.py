@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from drystone.core import codec, durations, values
 from drystone.core.parts import Part, part_of
-from drystone.core.plan import Body, Poll, UndoMode
-from drystone.core.run import AttemptStatus, Failure, Instance, Run, scope_of
+from drystone.core.plan import Body, Poll, Task, UndoMode
+from drystone.core.run import Failure, Instance, Run, scope_of
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control, no_sub_plans
 from drystone.engines.layout import Layout
@@ -107,7 +107,7 @@ class Performer:
     def is_inline(self, run: Run, id_: str, *, undo: bool) -> bool:
         """True when the attempt never blocks, so that no thread is needed for it."""
         task = run.task_of(run.instances[id_])
-        if run.instances[id_].undo.mode is UndoMode.RESTORE:
+        if task.undo.goes_back_to_versions:
             return False  # it keeps versions, and waits for the disk
         if not undo and (task.poll is not None or task.remedy is not None):
             return False
@@ -160,25 +160,23 @@ class Performer:
         if outcome.pause is not None and job.undo:
             _sit_out(outcome.pause, ctx)
         ended = _ended_well(outcome, kind, vault, ctx)
-        if not job.undo and ended.pause is None and _keeps_versions(instance, kind):
+        if not job.undo and ended.pause is None and _keeps_versions(task, kind):
             self._keep(job, instance, rendered, ended, vault)
         return ended
 
     def _undone(self, job: Job, kind: Kind, config: Config, vault: Vault, ctx: AttemptContext) -> Outcome:
         """Takes a task back: by the body that its undo names (`kind` is its kind), by the kind's own undo, or by its last good version."""
         instance = job.run.instances[job.instance]
+        task = job.run.task_of(instance)
         if instance.undo.mode is UndoMode.BODY:
-            return kind.run(ctx, config)
+            return self._undone_by_body(job, kind, config, vault, ctx)
         own: Callable[[AttemptContext, Config], Outcome] | None = getattr(kind, "undo", None)
-        if own is not None and not _keeps_versions(instance, kind):
+        if own is not None and not _keeps_versions(task, kind):
             return own(ctx, config)
         versions = self._versions_of(job)
-        has_applied = any(attempt.status is AttemptStatus.SUCCEEDED for attempt in instance.attempts)
-        version = versions.before(job.run.id, has_applied=has_applied)
+        version = versions.before(job.run.id, has_applied=instance.has_succeeded)
         if version is not None:
-            ctx.emit(f"the version of run {version.run} is applied again")
-            body = job.run.task_of(instance).body
-            outcome = kind.run(ctx, _checked(kind, body, vault.open_config(version.config)))
+            outcome = self._applied_again(job, version, vault, ctx)
         elif own is not None:
             outcome = own(ctx, config)
         else:
@@ -187,6 +185,23 @@ class Performer:
             raise PermanentError(FailureClass.REFUSED, message, changed=False, hint=hint)
         versions.take_back(job.run.id)
         return outcome
+
+    def _undone_by_body(self, job: Job, kind: Kind, config: Config, vault: Vault, ctx: AttemptContext) -> Outcome:
+        """By the body of its undo; but what earlier runs made is brought back to its last good version where the plan says so."""
+        instance = job.run.instances[job.instance]
+        if not job.run.task_of(instance).undo.goes_back_to_versions or job.run.destroys:
+            return kind.run(ctx, config)
+        versions = self._versions_of(job)
+        version = versions.before(job.run.id, has_applied=instance.has_succeeded)
+        outcome = kind.run(ctx, config) if version is None else self._applied_again(job, version, vault, ctx)
+        versions.take_back(job.run.id)
+        return outcome
+
+    def _applied_again(self, job: Job, version: Version, vault: Vault, ctx: AttemptContext) -> Outcome:
+        ctx.emit(f"the version of run {version.run} is applied again")
+        body = job.run.task_of(job.run.instances[job.instance]).body
+        kind = self._registry.get(body.kind)
+        return kind.run(ctx, _checked(kind, body, vault.open_config(version.config)))
 
     def _keep(self, job: Job, instance: Instance, rendered: Any, ended: Ended, vault: Vault) -> None:
         changed = ended.changed or any(attempt.changed for attempt in instance.attempts[:-1])
@@ -293,9 +308,9 @@ def polled(kind: Kind, config: Config, poll: Poll, scope: Mapping[str, Any], ctx
     raise AssertionError("count never ends")
 
 
-def _keeps_versions(instance: Instance, kind: Kind) -> bool:
+def _keeps_versions(task: Task, kind: Kind) -> bool:
     """Whether what it applies is kept to be gone back to. A kind that restores by itself keeps that itself."""
-    return instance.undo.mode is UndoMode.RESTORE and not kind.restores
+    return task.undo.goes_back_to_versions and not kind.restores
 
 
 def _config(kind: Kind, body: Body, scope: Mapping[str, Any]) -> Config:

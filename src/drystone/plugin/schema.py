@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drystone.core.plan import OnConflict, OnFailure, RunIf, UndoMode, UndoWhen
+from drystone.core.plan import OnConflict, OnFailure, OnUpdate, RunIf, UndoMode, UndoWhen
 from drystone.core.planfile import NOT_UNDER_FINALLY, PLAN_KEYS, TASK_KEYS, UNDO_KEYS, VERSION
 from drystone.core.retry import Backoff
 from drystone.errors import FailureClass, PluginError
@@ -140,7 +140,11 @@ def _task() -> Schema:
 
 
 def _undo() -> Schema:
-    properties: Schema = {"retry": {"$ref": "#/$defs/retry"}, "timeout": _duration("of one attempt; the task's unless given")}
+    properties: Schema = {
+        "on_update": _words(OnUpdate, "what takes back a change of what earlier runs made: this, or its last good version"),
+        "retry": {"$ref": "#/$defs/retry"},
+        "timeout": _duration("of one attempt; the task's unless given"),
+    }
     assert properties.keys() == set(UNDO_KEYS)
     return properties
 
