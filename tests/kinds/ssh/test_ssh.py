@@ -315,6 +315,45 @@ def test_wait_goes_on_until_the_host_is_there(attempt, sshd, in_background, even
     assert [message for message, _ in attempt.progress] == ["web1: connected"]
 
 
+def with_cloud_init(tmp_path, script):
+    """A host on which `cloud-init` says that; its own package needs a boot of its own."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "cloud-init").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "cloud-init").chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_wait_lasts_until_cloud_init_has_ended(attempt, sshd, tmp_path, in_background, eventually):
+    env = with_cloud_init(tmp_path, f"echo \"$@\" > {tmp_path}/asked; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo status: done")
+    work = in_background(lambda: run(attempt, hosts=sshd.host(), wait="1m", env=env, run="echo ready"))
+    eventually(lambda: (tmp_path / "asked").exists())
+    assert (tmp_path / "asked").read_text() == "status --wait --long\n"
+    assert "ready" not in attempt.log
+    (tmp_path / "go").touch()
+    work.join()
+    assert work.result.outputs["web1"]["stdout"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("script", "failure_class", "message"),
+    [
+        ("echo 'status: error'; exit 1", FailureClass.FAILED, "web1: cloud-init failed: status: error"),
+        ("sleep 60", FailureClass.TIMEOUT, "web1: not ready after 1s: cloud-init has not ended"),
+    ],
+)
+def test_a_cloud_init_that_fails_or_does_not_end_is_told(attempt, sshd, tmp_path, script, failure_class, message):
+    error = failure(attempt, hosts=sshd.host(), wait="1s", env=with_cloud_init(tmp_path, script))
+    assert (error.failure_class, error.message, error.changed) == (failure_class, message, False)
+
+
+def test_warnings_of_cloud_init_do_not_keep_a_host_back_and_it_need_not_be_waited_for(attempt, sshd, tmp_path):
+    env = with_cloud_init(tmp_path, "exit 2")
+    assert run(attempt, hosts=sshd.host(), wait="1m", env=env).result["ok"] == 1
+    (tmp_path / "bin/cloud-init").write_text("#!/bin/sh\nexit 1\n")
+    assert run(attempt, hosts=sshd.host(), wait="1m", env=env, cloud_init=False).result["ok"] == 1
+
+
 def test_wait_tells_the_last_reason(attempt, sshd):
     sshd.stop()
     error = failure(attempt, hosts=sshd.host(), wait="600ms")

@@ -62,7 +62,10 @@ class SshConfig(api.Config):
     """On each host: wait, upload, run or script, download. A host that fails at one of them does not go on."""
 
     hosts: Hosts = Field(description="the hosts to work on")
-    wait: Duration | None = Field(default=None, description="how long to try to log in; one try unless given")
+    wait: Duration | None = Field(
+        default=None, description="how long to wait until one can log in and the host is set up; one try unless given"
+    )
+    cloud_init: bool = Field(default=True, description="`wait` also lasts until cloud-init has ended, on a host that has it")
     upload: tuple[Upload, ...] = Field(default=(), description="files to put there")
     run: Commands = Field(default=(), description="commands, one after the other; the first that fails ends it")
     script: str | None = Field(default=None, description="a file of the project, run on the hosts by what its #! line names")

@@ -38,6 +38,8 @@ _BETWEEN_TRIES = timedelta(milliseconds=500)
 _TAIL_LINES = 20
 _KEEP_CHARACTERS = 1 << 18
 """Of each stream of all hosts together, from its end: outputs go into the store, which is no place for files."""
+_CLOUD_INIT = "command -v cloud-init >/dev/null 2>&1 || exit 0\nexec cloud-init status --wait --long"
+"""Exit codes: 0 done, 2 done with warnings, 1 failed."""
 _AWAY = frozenset({FailureClass.UNREACHABLE, FailureClass.TIMEOUT})
 
 
@@ -148,10 +150,13 @@ def _enter(ctx: api.Context, logins: Mapping[str, Login]) -> dict[str, ExitStack
 def _on_host(ctx: api.Context, config: SshConfig, work: _Work, host: Host, door: ExitStack) -> dict[str, Any]:
     from drystone.kinds.ssh.session import Session
 
+    deadline = None if config.wait is None else monotonic() + config.wait.total_seconds()
     with door:
-        client = _connect(ctx, config, work, host)
+        client = _connect(ctx, config, work, host, deadline)
     session = Session(ctx, host.name, client, quiet=config.sensitive, keep=_KEEP_CHARACTERS // len(config.hosts))
     try:
+        if deadline is not None and config.cloud_init:
+            _wait_for_cloud_init(ctx, config, session, host, deadline)
         for item in config.upload:
             _upload(ctx, config, session, host, item, work.files[item.src])
         exit_code, stdout, stderr = None, "", ""
@@ -164,10 +169,9 @@ def _on_host(ctx: api.Context, config: SshConfig, work: _Work, host: Host, door:
     return {"exit": exit_code, "stdout": stdout.rstrip("\n"), "stderr": stderr.rstrip("\n"), "files": files}
 
 
-def _connect(ctx: api.Context, config: SshConfig, work: _Work, host: Host) -> paramiko.SSHClient:
+def _connect(ctx: api.Context, config: SshConfig, work: _Work, host: Host, deadline: float | None) -> paramiko.SSHClient:
     from drystone.kinds.ssh.connection import connect
 
-    deadline = None if config.wait is None else monotonic() + config.wait.total_seconds()
     while True:
         ctx.check()
         try:
@@ -185,6 +189,26 @@ def _connect(ctx: api.Context, config: SshConfig, work: _Work, host: Host) -> pa
         else:
             ctx.emit(f"{host.name}: connected", host=host.name, status="connected")
             return client
+
+
+def _wait_for_cloud_init(ctx: api.Context, config: SshConfig, session: Session, host: Host, deadline: float) -> None:
+    """A new machine can be logged into before it is what it shall be. Raises TemporaryError(timeout, failed) with what cloud-init says."""
+    assert config.wait is not None
+    left = timedelta(seconds=max(1.0, deadline - monotonic()))
+    try:
+        ended = session.run(_CLOUD_INIT, config.env, left)
+    except TemporaryError as error:
+        if error.failure_class is not FailureClass.TIMEOUT:
+            raise
+        message = f"{host.name}: not ready after {durations.to_text(config.wait)}: cloud-init has not ended"
+        hint = "look at /var/log/cloud-init-output.log on the host, or wait longer; cloud_init: false does not wait for it"
+        raise TemporaryError(FailureClass.TIMEOUT, message, changed=False, hint=hint) from error
+    if ended.exit_code not in (0, 2):
+        lines = (ended.stdout.strip() or ended.stderr.strip()).splitlines()
+        said = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else f"exit code {ended.exit_code}")
+        hint = "look at /var/log/cloud-init-output.log on the host; cloud_init: false does not wait for it"
+        message = f"{host.name}: cloud-init failed: {said.strip()}"
+        raise TemporaryError(FailureClass.FAILED, message, detail="\n".join(lines[-_TAIL_LINES:]), changed=False, hint=hint)
 
 
 def _upload(ctx: api.Context, config: SshConfig, session: Session, host: Host, item: Upload, content: bytes) -> None:
