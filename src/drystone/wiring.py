@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from drystone.engines.layout import Layout
     from drystone.engines.vault import Vault
     from drystone.plugin.registry import Registry
-    from drystone.ports import Clock, Ids, Journal
+    from drystone.ports import Bundles, Clock, Ids, Journal
     from drystone.settings import Settings
 
 STORE_FILE = "drystone.db"
@@ -98,6 +98,7 @@ def world_of(parts: Parts) -> World:
         engine=lambda observers: parts.engine(observers, lambda: here),
         plan_state=parts.layout.plan_state,
         end_children=lambda: parts.process.end_now(),
+        bundles=lambda: parts.bundles,
     )
     return here
 
@@ -158,6 +159,13 @@ class Parts:
         return Layout(self.project / ".drystone")
 
     @cached_property
+    def bundles(self) -> Bundles:
+        """Snapshots of what runs use."""
+        from drystone.adapters.bundles import BundleStore
+
+        return BundleStore(self.layout.bundles)
+
+    @cached_property
     def process(self) -> SupervisedProcess:
         """Child processes."""
         from drystone.adapters.process import SupervisedProcess
@@ -215,6 +223,7 @@ class Parts:
             breakers=breakers,
             standing_of=partial(standing_in, self.journal),
             sub_plans=lambda part, ctx: self.sub_plans(performer, here(), part, ctx),
+            tree_of=lambda bundle, root: self.bundles.tree(bundle, root),
         )
         return self.driver(performer, observers)
 

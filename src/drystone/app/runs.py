@@ -5,7 +5,6 @@ Each use case but `cancel` gives a `Hand`: a run that this process has taken and
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from datetime import datetime
 from threading import Event as Signal
 from typing import TYPE_CHECKING, Any
 
-from drystone.app import history, inputs, plans, reading
+from drystone.app import bundles, history, inputs, plans, reading
 from drystone.app.inputs import Given
 from drystone.app.places import PlanFile
 from drystone.app.reading import Look
@@ -139,15 +138,18 @@ def begin(
         if any(concurrency == other.concurrency for other in lineage(within, world.journal().record)):
             # Its turn has come with theirs.
             concurrency = None
+    stored = vault.seal_outputs(checked, frozenset(name for name in checked if graph.plan.inputs[name].secret))
+    bundle = bundles.of_part(world, within, prepared.plan) if within is not None else None
+    bundle = bundle or bundles.of(world, prepared.plan, graph, prepared.source, stored)
     record = RunRecord(
         id=world.ids.run_id(),
         plan=graph.plan.name,
         plan_file=str(prepared.plan.path.resolve()),
         root=str(prepared.plan.root),
         source=prepared.source,
-        bundle=f"sha256:{hashlib.sha256(prepared.source.encode()).hexdigest()}",
+        bundle=bundle,
         environment=environment,
-        inputs=vault.seal_outputs(checked, frozenset(name for name in checked if graph.plan.inputs[name].secret)),
+        inputs=stored,
         created_at=now,
         created_by=world.by,
         token=token,

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from drystone.app import places, plans, reading, runs
+from drystone.app import bundles, places, plans, reading, runs
 from drystone.app.places import PlanFile
 from drystone.app.reading import Look
 from drystone.app.runs import Hand, Prepared
@@ -99,8 +99,8 @@ class SubPlans:
     def _prepared(self, inputs: Mapping[str, Any], name: str | None, path: str | None) -> tuple[Prepared, Mapping[str, Any]]:
         try:
             self._check_depth()
-            plan = self._find(name, path)
-            graph, source = plans.load(self._world, plan)
+            plan, text = self._find(name, path)
+            graph, source = plans.load(self._world, plan, text)
             checked = check_inputs(graph.plan, inputs)
         except PlanError as error:
             raise _unusable(error, "\n".join(to_text(item) for item in error.diagnostics)) from error
@@ -110,9 +110,13 @@ class SubPlans:
             raise _unusable(error) from error
         return Prepared(plan=plan, graph=graph, source=source, values=inputs, missing=()), checked
 
-    def _find(self, name: str | None, path: str | None) -> PlanFile:
+    def _find(self, name: str | None, path: str | None) -> tuple[PlanFile, str | None]:
+        """The plan, and its text when it is in the bundle of the whole: a run keeps what it began with."""
         world = self._world
-        return places.find_sub_plan(name, path, root=self._ctx.project, cwd=world.cwd, project=world.project, library=world.library)
+        if (kept := bundles.find_part(world, self._parent, name, path)) is not None:
+            return kept
+        root = self._ctx.project
+        return places.find_sub_plan(name, path, root=root, cwd=world.cwd, project=world.project, library=world.library), None
 
     def _check_depth(self) -> None:
         chain = lineage(self._parent, self._world.journal().record)

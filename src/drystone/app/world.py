@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from drystone.core.nodes import Node
     from drystone.core.run import Run
     from drystone.plugin.registry import Registry
-    from drystone.ports import Clock, Ids, Journal, RunRecord
+    from drystone.ports import Bundles, Clock, Ids, Journal, RunRecord
 
     Observer = Callable[[Run, Sequence[Event]], None]
 
@@ -84,6 +84,7 @@ class World:
     has_store: False when nothing ever ran in this project; then `journal` would make a store.
     plan_state: the folder in which the instances of a plan keep things between runs, by environment and plan.
     end_children: ends all child processes of this process at once, without grace.
+    bundles: the snapshots of what runs use.
     """
 
     project: Path
@@ -103,3 +104,4 @@ class World:
     engine: Callable[[Sequence[Observer]], Engine]
     plan_state: Callable[[str | None, str], Path]
     end_children: Callable[[], None]
+    bundles: Callable[[], Bundles]

@@ -344,6 +344,17 @@ def render(value: Value, scope: Mapping[str, Any]) -> Any:
     return value
 
 
+def beginning(template: Template, scope: Mapping[str, Any]) -> str:
+    """The text at the beginning of a template whose value is not known: up to the first expression that is not known either."""
+    known = ""
+    for part in _parse(template.source).parts or (re.split(r"\{[{%#]", template.source, maxsplit=1)[0], Reference("")):
+        value = part if isinstance(part, str) else _reached(part, scope)
+        if not isinstance(value, str | int):
+            break
+        known += str(value)
+    return known
+
+
 def condition(value: Value, scope: Mapping[str, Any]) -> bool:
     """Whether a `when` is true. Raises ExpressionError when it gives neither true nor false: the text "false" is neither."""
     result = render(value, scope)

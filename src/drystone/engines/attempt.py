@@ -48,7 +48,7 @@ class Job:
 
     after_loss:    the attempt before it was lost: the kind looks at the world first.
     after_failure: the attempt before it failed: the task's remedy comes first.
-    source:        the project as the run's bundle has it; None without one.
+    bundle:        the run's; empty without one.
     label:         what the state of the run's instances is kept under (`core.parts.label`); the plan's name unless given.
     """
 
@@ -60,7 +60,7 @@ class Job:
     after_loss: bool
     after_failure: bool
     project: Path
-    source: Path | None = None
+    bundle: str = ""
     label: str = ""
 
 
@@ -95,7 +95,9 @@ class Performer:
         breakers: Breakers,
         standing_of: StandingOf,
         sub_plans: Callable[[Part, AttemptContext], SubPlans] = lambda part, ctx: no_sub_plans(ctx),
+        tree_of: Callable[[str, Path], Path | None] = lambda bundle, root: None,
     ) -> None:
+        """`tree_of`: lays out a bundle of a project's root; None when it is not there."""
         self._registry = registry
         self._process = process
         self._layout = layout
@@ -103,6 +105,7 @@ class Performer:
         self._breakers = breakers
         self._standing_of = standing_of
         self._sub_plans = sub_plans
+        self._tree_of = tree_of
 
     def is_inline(self, run: Run, id_: str, *, undo: bool) -> bool:
         """True when the attempt never blocks, so that no thread is needed for it."""
@@ -199,6 +202,7 @@ class Performer:
 
     def _applied_again(self, job: Job, version: Version, vault: Vault, ctx: AttemptContext) -> Outcome:
         ctx.emit(f"the version of run {version.run} is applied again")
+        ctx.bundle = version.bundle
         body = job.run.task_of(job.run.instances[job.instance]).body
         kind = self._registry.get(body.kind)
         return kind.run(ctx, _checked(kind, body, vault.open_config(version.config)))
@@ -206,7 +210,7 @@ class Performer:
     def _keep(self, job: Job, instance: Instance, rendered: Any, ended: Ended, vault: Vault) -> None:
         changed = ended.changed or any(attempt.changed for attempt in instance.attempts[:-1])
         try:
-            version = Version(run=job.run.id, config=vault.seal_config(rendered), changed=changed)
+            version = Version(run=job.run.id, config=vault.seal_config(rendered), changed=changed, bundle=job.bundle)
             self._versions_of(job).keep(version)
         except (OSError, DrystoneError) as error:
             message = f"it was done, but what was done cannot be kept as a version to go back to: {error}"
@@ -252,7 +256,8 @@ class Performer:
             runner=self._process,
             on_progress=on_progress,
             breakers=self._breakers,
-            tree=job.source,
+            bundle=job.bundle,
+            tree_of=lambda bundle: self._tree_of(bundle, job.project),
             approved=run.instances[job.instance].approved,
             sub_plans=lambda ctx: self._sub_plans(part_of(run, run.instances[job.instance], undo=job.undo), ctx),
         )

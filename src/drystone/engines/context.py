@@ -111,11 +111,14 @@ class AttemptContext:
     runner: Process
     on_progress: Callable[[str, Mapping[str, Any]], None]
     breakers: Breakers
-    tree: Path | None = None
-    """The project as the run's bundle has it, when it has one."""
+    bundle: str = ""
+    """Whose files the attempt works with."""
+    tree_of: Callable[[str], Path | None] = lambda bundle: None
+    """A bundle, laid out; None when it is not there."""
     saved: bytes | None = None
     approved: str = ""
     sub_plans: Callable[[AttemptContext], SubPlans] = no_sub_plans
+    _source: tuple[str, Path | None] = ("", None)
     _emitted: int = 0
     _processes: int = 0
     _has_workspace: bool = False
@@ -136,8 +139,11 @@ class AttemptContext:
 
     @property
     def source(self) -> Path:
-        """The project as it was when the run began."""
-        return self.tree or self.project
+        """The project as it was when the run began. It is laid out when it is first asked for: most attempts need no file."""
+        if self._source[0] != self.bundle or self._source[1] is None:
+            self._source = self.bundle, self.tree_of(self.bundle) or self.project
+        assert self._source[1] is not None
+        return self._source[1]
 
     @property
     def workspace(self) -> Path:
@@ -251,6 +257,9 @@ class AttemptContext:
     def path(self, relative: str) -> Path:
         """A path of the config against the source tree; it must exist."""
         path = self.source / relative
+        if not path.exists():
+            # An earlier task may have made it.
+            path = self.project / relative
         if not path.exists():
             raise PermanentError(
                 FailureClass.INVALID,

@@ -7,6 +7,7 @@
     runs/RUN/INSTANCE/[undo-]N/log                  of one attempt
     runs/RUN/INSTANCE/[undo-]N/work/                its workspace
     runs/RUN/INSTANCE/[undo-]N/process-K.json       its child processes, while they live
+    bundles/                                        what runs use, as it was when they began (adapters.bundles)
     environments/ENVIRONMENT/PLAN/INSTANCE/         Terraform state and what else outlives a run
     environments/ENVIRONMENT/PLAN/INSTANCE/@versions/   what `undo: restore` goes back to
 """
@@ -37,6 +38,11 @@ class Layout:
     def attempt(self, run_id: str, instance: str, number: int, *, undo: bool) -> Path:
         """The folder of one attempt."""
         return self.run(run_id) / folder_of(instance) / f"{'undo-' if undo else ''}{number}"
+
+    @property
+    def bundles(self) -> Path:
+        """What runs use, as it was when they began."""
+        return self.home / "bundles"
 
     def state(self, environment: str | None, plan: str, instance: str) -> Path:
         """What an instance keeps between runs. Without an environment it belongs to the plan alone."""

@@ -52,12 +52,16 @@ def standing_in(journal: Journal, run: str) -> Standing | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """What a run applied. `config` is sealed, and empty once it is `undone`; `changed` False means that the world was the same before."""
+    """What a run applied. `config` is sealed, and empty once it is `undone`; `changed` False means that the world was the same before.
+
+    bundle: of the run, whose files it was applied with; empty for one from before there were bundles.
+    """
 
     run: str
     config: str
     changed: bool
     undone: bool = False
+    bundle: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

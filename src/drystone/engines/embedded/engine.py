@@ -330,6 +330,7 @@ class EmbeddedEngine:
             after_failure=_follows(AttemptStatus.FAILED, run.instances[id_], undo=undo),
             project=Path(driven.record.root),
             label=driven.label,
+            bundle=driven.record.bundle,
         )
 
         def progress(message: str, data: object) -> None:
