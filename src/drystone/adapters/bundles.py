@@ -31,9 +31,11 @@ MAX_FILE_BYTES = 512 << 20
 """Larger files are no part of a bundle: the tree has a link to the project's own."""
 NEVER = frozenset({".git", ".drystone"})
 """Neither in a bundle nor linked to: what runs must not go through."""
+_BUILT = frozenset({"build", "dist", "out", "target", "generated"})
+"""A single file below one of these is what some task makes, and no source."""
 _LEFT = frozenset({".terraform", "__pycache__", "node_modules", ".venv", "venv", ".env"})
 _LEFT_FILES = re.compile(
-    r".*\.tfstate(\.backup)?(\.\d+)?\Z|terraform\.tfstate\.d\Z|.*\.(pem|key|p12|pfx)\Z|id_(rsa|dsa|ecdsa|ed25519)\Z|.*vault[-_.]?pass.*\Z",
+    r".*\.tfstate(\.backup)?(\.\d+)?\Z|terraform\.tfstate\.d\Z|.*\.(pem|key|p12|pfx)\Z|id_(rsa|dsa|ecdsa|ed25519)\Z|.*\.(tar(\.\w+)?|tgz|zip|whl|jar|war|deb|rpm|iso|img|qcow2)\Z|.*vault[-_.]?pass.*\Z",
     re.IGNORECASE,
 )
 _KEY = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -248,7 +250,7 @@ class _Found:
         if not path.is_relative_to(self.root) or not path.exists() or not self._is_inside(path):
             return
         name = str(path.relative_to(self.root))
-        if NEVER & set(Path(name).parts):
+        if NEVER & set(Path(name).parts) or (_BUILT & set(Path(name).parts) and path.is_file()):
             return
         if path.is_dir():
             if name not in self.whole:

@@ -7,6 +7,7 @@ whole that the known beginning of the path names. A sub-plan of the same root is
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from drystone.core import values
 from drystone.core.opaque import UNKNOWN, is_opaque
 from drystone.core.parts import KIND, MAX_DEPTH
 from drystone.core.values import ExpressionError, Template
-from drystone.errors import DrystoneError
+from drystone.errors import DrystoneError, PluginError
+from drystone.plugin import sources
 from drystone.plugin.api import Kind
 from drystone.plugin.sources import Beginning
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from drystone.core.plan import Body, Task
     from drystone.ports import RunRecord
 
+_WRITTEN = re.compile(r"""(?:>{1,2}|\btee(?:\s+-a)?|\s-o|--out(?:put)?(?:=|\s)|\s-out=)\s*["']?([\w./-]+)""")
+"""What stands where a shell, or most programs, are told to write."""
 MAX_PLANS = 500
 """Sub-plans, each with other inputs, that are looked into: one that starts itself twice would double them with each step."""
 
@@ -38,7 +42,9 @@ def of(world: World, plan: PlanFile, graph: Graph, source: str, inputs: Mapping[
     """
     gatherer = _Gatherer(world, plan.root)
     gatherer.plan(plan, graph, source, inputs)
-    return world.bundles().keep(plan.root, gatherer.paths, gatherer.texts)
+    made = [path for path in gatherer.made if path.exists()]
+    paths = [part for path in gatherer.paths for part in sources.without(path, made)] if made else gatherer.paths
+    return world.bundles().keep(plan.root, paths, gatherer.texts)
 
 
 def of_part(world: World, within: RunRecord, plan: PlanFile) -> str | None:
@@ -68,6 +74,7 @@ class _Gatherer:
         self._seen: list[tuple[Path, Mapping[str, Any]]] = []
         self._loaded: dict[Path, tuple[Graph, str]] = {}
         self.paths: dict[Path, None] = {}
+        self.made: set[Path] = set()
         self.texts: dict[str, str] = {}
 
     def plan(self, plan: PlanFile, graph: Graph, source: str, inputs: Mapping[str, Any], depth: int = 1) -> None:
@@ -89,7 +96,11 @@ class _Gatherer:
         config = _as_known(body.config, scope)
         if not isinstance(config, Mapping):
             return
-        self.paths.update(dict.fromkeys(kind.files(config, self._root)))
+        try:
+            self.paths.update(dict.fromkeys(kind.files(config, self._root)))
+        except Exception as error:  # a stranger's kind may raise anything
+            raise PluginError(f'kind "{body.kind}" cannot say which files it reads: {error}', plugin=body.kind) from error
+        self.made.update(self._root / name for name in _made(config))
         if body.kind == KIND:
             self._sub_plan(config, depth)
 
@@ -138,6 +149,17 @@ def _as_known(value: Any, scope: Mapping[str, Any]) -> Any:
             return [_as_known(item, scope) for item in value]
         case _:
             return value
+
+
+def _made(config: Mapping[str, Any]) -> Iterator[str]:
+    """Files that a task writes, as far as its config says so: they are what a run makes, not what it starts from."""
+    argv, shell, dest = config.get("argv"), config.get("shell"), config.get("dest")
+    words = [word for word in argv if isinstance(word, str)] if isinstance(argv, list | tuple) else []
+    for text in (" ".join(words), shell):
+        if isinstance(text, str):
+            yield from _WRITTEN.findall(text)
+    if isinstance(dest, str) and dest.startswith("/"):
+        yield dest
 
 
 def _name(path: Path, root: Path) -> str | None:

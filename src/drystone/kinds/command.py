@@ -7,16 +7,17 @@ and standard input may hold secrets; so may `shell`, whose text never shows in t
 
 from __future__ import annotations
 
+import filecmp
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from drystone.errors import FailureClass
-from drystone.plugin import api
+from drystone.plugin import api, sources
 from drystone.plugin.fields import Env, Text, written
 
 # The script travels in the environment and leaves it before it starts: everybody on the machine can read arguments.
@@ -59,13 +60,21 @@ class Command(api.Kind):
         """Only the author of the plan knows."""
         return written(config, "idempotent") is True
 
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
+        """The program, when it is a file of the project."""
+        argv, cwd = written(config, "argv"), written(config, "cwd")
+        program = argv[0] if isinstance(argv, list | tuple) and argv else argv
+        if isinstance(program, str) and "/" in program and isinstance(cwd or "", str):
+            yield from (path for path in sources.paths(str(Path(cwd or "", program)), source) if path.is_file())
+
     def run(self, ctx: api.Context, config: CommandConfig) -> api.Outcome:
         """Outputs exit, stdout (parsed, its last 256 KiB), stderr."""
         if not config.sensitive:
             for line in [shlex.join(config.argv)] if config.shell is None else config.shell.splitlines():
                 ctx.log(f"$ {line}")
         ended = ctx.process(
-            config.argv or _SHELL,
+            _argv(ctx, config) or _SHELL,
             cwd=_folder(ctx, config.cwd),
             env={**config.env, **({} if config.shell is None else {"DRYSTONE_SCRIPT": config.shell})},
             stdin=None if config.stdin is None else config.stdin.encode(),
@@ -88,10 +97,24 @@ class Command(api.Kind):
         )
 
 
+def _argv(ctx: api.Context, config: CommandConfig) -> tuple[str, ...]:
+    """The program as it was when the run began; where it is the same still, it is started from its own place."""
+    if not config.argv or "/" not in config.argv[0] or Path(config.argv[0]).is_absolute() or ctx.source == ctx.project:
+        return config.argv
+    name = Path(config.cwd or "", config.argv[0])
+    kept, own = ctx.source / name, ctx.project / name
+    if not kept.is_file() or (own.is_file() and filecmp.cmp(kept, own, shallow=False)):
+        return config.argv
+    ctx.log(f"note: {name} was changed since the run began; it is run as it was then")
+    return (str(kept), *config.argv[1:])
+
+
 def _folder(ctx: api.Context, cwd: str | None) -> Path:
     if cwd is None:
         return ctx.project
-    folder = ctx.path(cwd)
+    folder = ctx.project / cwd
+    if not folder.exists():
+        folder = ctx.path(cwd)
     if not folder.is_dir():
         raise api.PermanentError(FailureClass.INVALID, f'cwd "{cwd}" is not a folder', changed=False)
     return folder

@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from drystone.errors import AttemptError
-from drystone.plugin import api
+from drystone.plugin import api, sources
 from drystone.plugin.api import FailureClass, Outcome, Pause, PermanentError, SubRun, TemporaryError, UndoWhen
 
 _FOR_GOOD = (FailureClass.INVALID, FailureClass.REFUSED)
@@ -41,6 +43,14 @@ class Plan(api.Kind):
     Config = PlanConfig
     undo_when: ClassVar[UndoWhen] = UndoWhen.ATTEMPTED
     pauses: ClassVar[bool] = True
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
+        """The plan's file. Of what that plan uses the caller takes care."""
+        name = config.get("name")
+        yield from sources.paths(config.get("path"), source)
+        if isinstance(name, str):
+            yield from sources.paths([f"plans/{name}.yaml", f"plans/{name}.yml"], source)
 
     def run(self, ctx: api.Context, config: PlanConfig) -> Outcome:
         """Runs the plan to its end, or to where only a person can move it on."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,7 +26,7 @@ from drystone.errors import FailureClass, PermanentError
 from drystone.plugin import api
 from drystone.plugin.fields import Mode
 from drystone.plugin.files import inside, refused_write, sync_folder, write_atomic
-from drystone.plugin.templating import render
+from drystone.plugin.templating import render, sources_of
 
 _NEW_FILE_MODE = 0o644
 _KEPT_RUNS = 20
@@ -65,6 +65,11 @@ class Template(api.Kind):
     name: ClassVar[str] = "template"
     Config = TemplateConfig
     outputs: ClassVar[tuple[str, ...] | None] = ("path", "sha256", "changed")
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
+        """The template, and its folder when it looks for others there."""
+        return sources_of(config.get("src"), source)
 
     def run(self, ctx: api.Context, config: TemplateConfig) -> api.Outcome:
         """Outputs path (absolute), sha256, changed."""
@@ -130,14 +135,14 @@ def _rendered(ctx: api.Context, config: TemplateConfig) -> str:
         "task": {"id": ctx.task, "attempt": ctx.attempt},
     }
     if config.content is not None:
-        return render(config.content, config.dest, {**known, **config.vars}, (ctx.project,))
+        return render(config.content, config.dest, {**known, **config.vars}, (ctx.source,))
     assert config.src is not None
     source = ctx.path(config.src)
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PermanentError(FailureClass.INVALID, f'template "{config.src}" cannot be read: {error}', changed=False) from error
-    return render(text, config.src, {**known, **config.vars}, (source.parent, ctx.project))
+    return render(text, config.src, {**known, **config.vars}, (source.parent, ctx.source))
 
 
 def _read(path: Path) -> tuple[bool, bytes]:

@@ -6,6 +6,7 @@ text: UNKNOWN, a secret, or a `Beginning`. `paths` makes of each what it may lea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,8 @@ def paths(value: Any, source: Path) -> Iterator[Path]:
 
 def _existing(path: Path, source: Path) -> Iterator[Path]:
     try:
-        if path.resolve().is_relative_to(source.resolve()) and path.exists() and path != source:
-            yield path
+        if path.resolve().is_relative_to(source.resolve()) and path.exists():
+            yield Path(os.path.normpath(path))
     except (OSError, ValueError):
         return  # a name that no file can have
 

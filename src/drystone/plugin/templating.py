@@ -7,7 +7,8 @@ its line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyn
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from drystone.errors import FailureClass, PermanentError
+from drystone.plugin import sources
 
 _ESCAPED = ("html", "htm", "xml", "xhtml")
+_LOOKS = re.compile(rb"\{%[-+]?\s*(include|import|from|extends)\b")
 
 
 def render(source: str, name: str, variables: Mapping[str, Any], folders: Sequence[Path] = ()) -> str:
@@ -45,6 +48,14 @@ def render(source: str, name: str, variables: Mapping[str, Any], folders: Sequen
     # A template may run into any error that Python has: dividing by zero, adding text to a number.
     except Exception as error:
         raise _invalid(f"{name}:{_line_of(error, name)}: {_reason(error)}") from error
+
+
+def sources_of(value: Any, source: Path) -> Iterator[Path]:
+    """The files of a template (`src` of a config) for a bundle: with the folder that it is in, when it looks for others."""
+    for path in sources.paths(value, source):
+        yield path
+        if path.is_file() and path.parent != source and _LOOKS.search(path.read_bytes()):
+            yield path.parent
 
 
 def _invalid(message: str) -> PermanentError:

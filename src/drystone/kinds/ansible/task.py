@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from drystone.errors import FailureClass, PermanentError, TemporaryError
-from drystone.kinds.ansible import inventory
+from drystone.kinds.ansible import belonging, inventory
 from drystone.kinds.ansible.argv import Files, playbook_argv, playbook_env
 from drystone.kinds.ansible.config import AnsibleConfig
 from drystone.kinds.ansible.parse import Progress, Tally
@@ -46,6 +46,11 @@ class Ansible(api.Kind):
     def changes_things(cls, config: Mapping[str, Any]) -> bool:
         """A check only tells."""
         return written(config, "check") is not True
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
+        """The playbook's folder, and what Ansible looks for beside it and in the project's root; never what opens secrets."""
+        return belonging.files(config, source)
 
     def run(self, ctx: api.Context, config: AnsibleConfig) -> api.Outcome:
         """Runs the playbook once. A check changes nothing, whatever it tells that it would change."""
@@ -98,7 +103,7 @@ def _play(ctx: api.Context, config: AnsibleConfig, place: _Place, tally: Tally) 
     spec = {
         "argv": playbook_argv(place.program, config, files),
         # Where its user would stand to run it: beside ansible.cfg, whose relative paths then mean the same.
-        "cwd": str(settings_path.parent if settings_path is not None else ctx.project),
+        "cwd": str(settings_path.parent if settings_path is not None else ctx.source),
         "scratch": str(place.scratch),
         "once": once,
         # ansible-runner turns it off; what the user's ansible.cfg says must stand.
@@ -144,8 +149,8 @@ def _settings(ctx: api.Context, playbook: Path) -> Path | None:
     """The project's ansible.cfg: the nearest one from the playbook's folder up to the project's root."""
     if "ANSIBLE_CONFIG" in ctx.environ:
         return None
-    root = ctx.project.resolve()
-    for folder in playbook.resolve().parents:
+    root = (ctx.source if playbook.is_relative_to(ctx.source) else ctx.project).absolute()
+    for folder in playbook.absolute().parents:
         if (folder / "ansible.cfg").is_file():
             return folder / "ansible.cfg"
         if folder == root:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from drystone.errors import AttemptError, FailureClass, PermanentError, TemporaryError
 from drystone.kinds.python import child
 from drystone.kinds.python.config import PythonConfig
-from drystone.plugin import api
+from drystone.plugin import api, sources
 
 _LIMIT_BYTES = 1 << 20
 """Of a result, as the store has it."""
@@ -33,6 +33,15 @@ class Python(api.Kind):
     def is_idempotent(cls, config: Mapping[str, Any]) -> bool:
         """Only the author of the plan knows."""
         return config.get("idempotent") is True
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
+        """The module, or the whole package that it is in."""
+        call, folders = config.get("call"), config.get("path")
+        top = call.partition(":")[0].partition(".")[0] if isinstance(call, str) else ""
+        for folder in (*sources.paths([folders] if isinstance(folders, str) else folders, source), source):
+            if top:
+                yield from sources.paths([f"{folder.relative_to(source) / top}.py", str(folder.relative_to(source) / top)], source)
 
     def run(self, ctx: api.Context, config: PythonConfig) -> api.Outcome:
         """Outputs are what the function returned, `{}` for None."""
@@ -60,11 +69,14 @@ def _interpreter(ctx: api.Context, python: str | None) -> str:
     """A name to look up on PATH, or a path, absolute or of the project; links stay, as they make a virtual environment."""
     if python is None:
         return sys.executable
-    return str(ctx.path(python)) if "/" in python else python
+    if "/" not in python:
+        return python
+    own = ctx.project / python
+    return str(own if own.exists() else ctx.path(python))
 
 
 def _order(ctx: api.Context, config: PythonConfig) -> bytes:
-    folders = [*(ctx.path(folder) for folder in config.path), ctx.project]
+    folders = [*(ctx.path(folder) for folder in config.path), ctx.source, ctx.project]
     order = {
         "call": config.call,
         "args": config.args,

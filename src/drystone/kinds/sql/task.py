@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from drystone.core.diagnostics import did_you_mean
@@ -18,7 +19,7 @@ from drystone.kinds.sql import answers, statements
 from drystone.kinds.sql.config import Parameters, SqlConfig, Step, parse_steps
 from drystone.kinds.sql.effects import Effect
 from drystone.kinds.sql.statements import SplitError, Statement
-from drystone.plugin import api
+from drystone.plugin import api, sources
 
 if TYPE_CHECKING:
     from drystone.kinds.sql.session import Order, Session
@@ -47,6 +48,11 @@ class Sql(api.Kind):
     def is_idempotent(cls, config: Mapping[str, Any]) -> bool:
         """What only reads may be repeated; of the rest only the author of the plan knows."""
         return config.get("idempotent") is True or _only_reads(config)
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
+        """The file of statements."""
+        return sources.paths(config.get("file"), source)
 
     def run(self, ctx: api.Context, config: SqlConfig) -> api.Outcome:
         """Outputs rows (of the last statement that gave any), rowcount and truncated."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from drystone.core import durations
 from drystone.errors import AttemptError, FailureClass, PermanentError, TemporaryError
 from drystone.kinds.ssh.config import Command, Download, SshConfig, Upload
-from drystone.plugin import api
+from drystone.plugin import api, sources
 from drystone.plugin.fields import written
 from drystone.plugin.files import inside, refused_write, user_path
 from drystone.plugin.hosts import Host
-from drystone.plugin.templating import render
+from drystone.plugin.templating import render, sources_of
 
 if TYPE_CHECKING:
     import paramiko
@@ -58,6 +58,15 @@ class Ssh(api.Kind):
     def is_idempotent(cls, config: Mapping[str, Any]) -> bool:
         """Files may be put there again; of commands only the author of the plan knows."""
         return written(config, "idempotent") is True or not any(written(config, key) for key in ("run", "script"))
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
+        """The script, and what is uploaded."""
+        yield from sources.paths(config.get("script"), source)
+        uploads = config.get("upload")
+        for item in uploads if isinstance(uploads, list | tuple) else ():
+            src = item.get("src") if isinstance(item, Mapping) else None
+            yield from sources_of(src, source) if src is not None and item.get("template") is not False else sources.paths(src, source)
 
     def run(self, ctx: api.Context, config: SshConfig) -> api.Outcome:
         """Works on all hosts, at most `max_parallel` at once."""
@@ -214,7 +223,7 @@ def _wait_for_cloud_init(ctx: api.Context, config: SshConfig, session: Session, 
 def _upload(ctx: api.Context, config: SshConfig, session: Session, host: Host, item: Upload, content: bytes) -> None:
     if item.template:
         known = {"host": host.model_dump(mode="json"), "run": {"id": ctx.run_id, "environment": ctx.environment}}
-        folders = ((ctx.project / item.src).parent, ctx.project)
+        folders = (ctx.path(item.src).parent, ctx.source)
         content = render(content.decode(errors="replace"), item.src, {**known, **config.vars}, folders).encode()
     session.upload(content, item.target, item.mode)
     ctx.log(f"{host.name} | uploaded {item.target}, {len(content)} bytes")

@@ -146,8 +146,10 @@ class Records:
         except (BlockingIOError, FileNotFoundError):
             return False
 
-    def keep(self, source: Source, values: Mapping[str, Any], var_files: Sequence[Path], targets: Sequence[str]) -> Version:
-        """Makes a version of a module, or finds the one that is the same."""
+    def keep(
+        self, source: Source, values: Mapping[str, Any], var_files: Sequence[Path], targets: Sequence[str], base: Path | None = None
+    ) -> Version:
+        """Makes a version of a module, or finds the one that is the same. `base`: where what lies beside it is; else that of the source."""
         contents = [file.read_bytes() for file in var_files]
         known = json.dumps([source.digest(), values, list(targets)], sort_keys=True).encode()
         name = hashlib.sha256(known + b"\0".join(contents)).hexdigest()[:16]
@@ -158,7 +160,7 @@ class Records:
             for number, content in enumerate(contents):
                 write_atomic(folder / f"{number}{_suffix(var_files[number])}", content, _PRIVATE_FILE)
             about = {
-                "base": str(source.base),
+                "base": str(base or source.base),
                 "place": source.place,
                 "vars": dict(values),
                 "var_files": [f"{number}{_suffix(file)}" for number, file in enumerate(var_files)],
@@ -268,6 +270,7 @@ def _copy(source: Source, target: Path) -> None:
             place.symlink_to(file.resolve())
         else:
             shutil.copy(file, place)
+            place.chmod(place.stat().st_mode | 0o600)
 
 
 def _write(file: Path, data: Mapping[str, Any]) -> None:

@@ -78,6 +78,16 @@ def read(root: Path, project: Path) -> Source:
     return Source(root=root, base=base, files=files)
 
 
+def belonging(folder: Path, project: Path) -> Iterator[Path]:
+    """What a module needs, or the modules that are in a folder: itself, other modules' folders, and single files."""
+    yield folder
+    for root in (folder, *(item for item in sorted(folder.iterdir()) if item.is_dir())) if folder.is_dir() else ():
+        if any(_is_configuration(item) for item in root.iterdir()):
+            for file in read(root, project).files.values():
+                if not file.is_relative_to(folder):
+                    yield file.parent if _is_configuration(file) and file.parent != project else file
+
+
 def _is_configuration(path: Path) -> bool:
     return path.name.endswith(_CONFIGURATION) and path.is_file()
 

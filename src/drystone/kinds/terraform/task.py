@@ -15,6 +15,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from drystone.errors import AttemptError
@@ -25,7 +26,8 @@ from drystone.kinds.terraform.parse import Change, Stream
 from drystone.kinds.terraform.providers import Providers
 from drystone.kinds.terraform.records import Before, Records, Version
 from drystone.kinds.terraform.session import Session, holds_anything
-from drystone.plugin import api
+from drystone.kinds.terraform.source import belonging
+from drystone.plugin import api, sources
 from drystone.plugin.api import FailureClass, Outcome, PermanentError, TemporaryError, UndoWhen
 
 _TELLING_DIGITS = 4
@@ -42,6 +44,13 @@ class Terraform(api.Kind):
 
     def __init__(self) -> None:
         self.providers = Providers()
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
+        """The module with all that its text leads to, and files of variables."""
+        for module in sources.paths(config.get("module"), source):
+            yield from belonging(module, source)
+        yield from sources.paths(config.get("var_files"), source)
 
     def run(self, ctx: api.Context, config: TerraformConfig) -> Outcome:
         """Plans and applies. `result` counts what was done and tells each resource's fate."""
@@ -70,6 +79,15 @@ class Terraform(api.Kind):
                 return self._destroy(ctx, config, session)
             return self._restore(ctx, config, session, before)
 
+    def destroy(self, ctx: api.Context, config: TerraformConfig) -> Outcome:
+        """Destroys all that the state has, by the version that was applied last, whichever run that was. Harmless when repeated."""
+        records = records_of(ctx, config)
+        with at_work(records):
+            if records.instance.applied is None:
+                ctx.log("nothing was ever applied here: there is nothing to destroy")
+                return Outcome(changed=False)
+            return self._destroy(ctx, config, self._session(ctx, config, records))
+
     def recover(self, ctx: api.Context, config: TerraformConfig) -> None:
         """After a lost attempt: its plan file goes, and a state that it could not store is put in its place.
 
@@ -96,11 +114,15 @@ class Terraform(api.Kind):
         )
 
     def _version(self, ctx: api.Context, config: TerraformConfig, records: Records) -> Version:
-        module = source.read(ctx.path(config.module).resolve(), ctx.project.resolve())
+        root, tree, base = ctx.path(config.module).resolve(), ctx.source.resolve(), None
+        module = source.read(root, tree if root.is_relative_to(tree) else ctx.project.resolve())
+        if module.base.is_relative_to(tree):
+            # What lies beside it, and is not known to belong to it, is the project's own.
+            base = ctx.project.resolve() / module.base.relative_to(tree)
         check_variables(source.facts(module), config)
         if source.facts(module).backend is None and (left := module.root / "terraform.tfstate").exists():
             ctx.log(f'note: "{left}" is not used, the environment has a state of its own; a backend block in the module would change that')
-        return records.keep(module, config.vars, [ctx.path(file) for file in config.var_files], config.targets)
+        return records.keep(module, config.vars, [ctx.path(file) for file in config.var_files], config.targets, base)
 
     def _apply(self, ctx: api.Context, config: TerraformConfig, session: Session) -> Outcome:
         changes, stream = session.plan()
