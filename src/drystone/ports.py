@@ -327,8 +327,11 @@ class Journal(Protocol):
         """Newest first; `limit` None means all. `attention`: only runs that a person must decide about."""
         ...
 
-    def claim(self, run: str, owner: str, lease: timedelta, now: datetime) -> Lease:
-        """Takes the run with the next epoch. Raises LockedError (with the owner) while another's lease is alive."""
+    def claim(self, run: str, owner: str, lease: timedelta, now: datetime, *, force: bool = False) -> Lease:
+        """Takes the run with the next epoch. Raises LockedError (with the owner) while another's lease is alive.
+
+        force: takes it from a living owner too, which can write nothing any more.
+        """
         ...
 
     def renew(self, lease: Lease, until: datetime) -> None:

@@ -87,6 +87,7 @@ def world_of(parts: Parts) -> World:
         cwd=Path.cwd(),
         environ=environ(),
         by=f"{getpass.getuser()}@{socket.gethostname()}",
+        owner=parts.owner,
         registry=parts.registry,
         parse=parse,
         clock=parts.clock,
@@ -99,6 +100,7 @@ def world_of(parts: Parts) -> World:
         plan_state=parts.layout.plan_state,
         end_children=lambda: parts.process.end_now(),
         bundles=lambda: parts.bundles,
+        keep_preview=parts.keep_preview,
     )
     return here
 
@@ -195,6 +197,13 @@ class Parts:
         from drystone.stores.sql import SqlJournal
 
         return SqlJournal(self.store_url, root=self.project, is_alive=owner.is_alive)
+
+    def keep_preview(self, digest: str, sealed: Mapping[str, str]) -> None:
+        """Keeps what a saved preview said of instances for the runs that do it."""
+        from drystone.engines.previewed import Previewed
+
+        for id_, part in sealed.items():
+            Previewed(self.layout).keep(self.layout.preview(digest), id_, part)
 
     def vault(self) -> Vault:
         """For the secrets of one run."""

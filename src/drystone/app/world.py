@@ -43,6 +43,14 @@ class Vault(Protocol):
         """Outputs, or inputs, as they may be stored: those named sensitive are sealed, and any text in which a known secret shows."""
         ...
 
+    def seal_config(self, config: Any) -> str:
+        """JSON data -> text that only this project's key opens, with a note of which known secrets are in it."""
+        ...
+
+    def open_config(self, sealed: str) -> Any:
+        """The reverse of `seal_config`. Raises ProjectError when the key is another one."""
+        ...
+
     def mask(self, text: str) -> str:
         """The text without the values that this vault has opened or sealed."""
         ...
@@ -79,12 +87,13 @@ class World:
     project: whose `home`, the .drystone folder, holds the runs.
     cwd:     the folder that paths on the command line are relative to.
     environ: the process's environment, read once.
-    by:      who asks, for the record: `user@host`.
+    by:      who asks, for the record: `user@host`.    owner: the process that asks, as leases name it.
     pools: the project's concurrency limits, with their sizes.
     has_store: False when nothing ever ran in this project; then `journal` would make a store.
     plan_state: the folder in which the instances of a plan keep things between runs, by environment and plan.
     end_children: ends all child processes of this process at once, without grace.
     bundles: the snapshots of what runs use.
+    keep_preview: digest of a saved preview and instance -> what was said of that, sealed: kept for the runs that do it.
     """
 
     project: Path
@@ -93,6 +102,7 @@ class World:
     cwd: Path
     environ: Mapping[str, str]
     by: str
+    owner: str
     registry: Registry
     parse: Parser
     clock: Clock
@@ -105,3 +115,4 @@ class World:
     plan_state: Callable[[str | None, str], Path]
     end_children: Callable[[], None]
     bundles: Callable[[], Bundles]
+    keep_preview: Callable[[str, Mapping[str, str]], None]

@@ -50,6 +50,16 @@ def undo(look: Look, *, yes: bool) -> None:
         raise RefusedError("nothing was undone")
 
 
+def destroy(environment: str, *, yes: bool) -> None:
+    """Asks whether an environment is to be taken down; its name is the answer. Raises RefusedError when nobody agreed."""
+    if yes:
+        return
+    if not is_possible():
+        raise RefusedError(f'nobody agreed to take environment "{environment}" down', hint="give --yes when nobody can answer")
+    if typer.prompt("type the environment's name to go on", default="", show_default=False, err=True) != environment:
+        raise RefusedError("nothing was taken down")
+
+
 def lab(network: str | None, *, yes: bool) -> None:
     """Asks whether what is alive in the lab is to be taken down. Raises RefusedError when nobody agreed."""
     if yes:

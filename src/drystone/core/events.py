@@ -40,6 +40,8 @@ class EventType(StrEnum):
     """status, outputs, left, message: how the run ends; the tasks under `finally` come now."""
     RUN_FINISHED = "run.finished"
     """status, outputs, left: ids of the instances left standing."""
+    LOCK_BROKEN = "lock.broken"
+    """environment, by, reason, from (its owner), forced: a person took the environment away from the run. Not folded into the state."""
     TASK_EXPANDED = "task.expanded"
     """keys: index or map key of each instance; values: what `each.value` is for each."""
     TASK_READY = "task.ready"

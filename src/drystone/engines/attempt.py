@@ -23,9 +23,11 @@ from drystone.core import codec, durations, values
 from drystone.core.parts import Part, part_of
 from drystone.core.plan import Body, Poll, Task, UndoMode
 from drystone.core.run import Failure, Instance, Run, scope_of
+from drystone.core.saved_preview import digest_of
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control, no_sub_plans
 from drystone.engines.layout import Layout
+from drystone.engines.previewed import Previewed
 from drystone.engines.vault import Vault
 from drystone.engines.versions import StandingOf, Version, Versions
 from drystone.errors import AttemptError, DrystoneError, FailureClass, HeldBackError, PermanentError, TemporaryError
@@ -106,12 +108,15 @@ class Performer:
         self._standing_of = standing_of
         self._sub_plans = sub_plans
         self._tree_of = tree_of
+        self._previewed = Previewed(layout)
 
     def is_inline(self, run: Run, id_: str, *, undo: bool) -> bool:
         """True when the attempt never blocks, so that no thread is needed for it."""
         task = run.task_of(run.instances[id_])
         if task.undo.goes_back_to_versions:
             return False  # it keeps versions, and waits for the disk
+        if run.manner.preview and not undo:
+            return False  # what the preview said of it is read
         if not undo and (task.poll is not None or task.remedy is not None):
             return False
         body = _body(run, run.instances[id_], undo=undo)
@@ -159,10 +164,13 @@ class Performer:
                 ctx.is_unhindered = True
                 self._remedy(task.remedy, scope, ctx)
             ctx.is_unhindered, ctx.has_tried = task.poll is not None, False
-            outcome = kind.run(ctx, config) if task.poll is None else polled(kind, config, task.poll, scope, ctx)
+            if (question := self._previewed.gate(job.run, job.instance, kind, config, rendered, ctx)) is not None:
+                outcome = Outcome(changed=False, pause=question)
+            else:
+                outcome = kind.run(ctx, config) if task.poll is None else polled(kind, config, task.poll, scope, ctx)
         if outcome.pause is not None and job.undo:
             _sit_out(outcome.pause, ctx)
-        ended = _ended_well(outcome, kind, vault, ctx)
+        ended = _ended_well(_bound(outcome, job), kind, vault, ctx)
         if not job.undo and ended.pause is None and _keeps_versions(task, kind):
             self._keep(job, instance, rendered, ended, vault)
         return ended
@@ -174,6 +182,10 @@ class Performer:
         if instance.undo.mode is UndoMode.BODY:
             return self._undone_by_body(job, kind, config, vault, ctx)
         own: Callable[[AttemptContext, Config], Outcome] | None = getattr(kind, "undo", None)
+        if job.run.destroys and (taken_away := getattr(kind, "destroy", own)) is not None:
+            outcome = taken_away(ctx, config)
+            self._versions_of(job).forget()
+            return outcome
         if own is not None and not _keeps_versions(task, kind):
             return own(ctx, config)
         versions = self._versions_of(job)
@@ -192,9 +204,13 @@ class Performer:
     def _undone_by_body(self, job: Job, kind: Kind, config: Config, vault: Vault, ctx: AttemptContext) -> Outcome:
         """By the body of its undo; but what earlier runs made is brought back to its last good version where the plan says so."""
         instance = job.run.instances[job.instance]
-        if not job.run.task_of(instance).undo.goes_back_to_versions or job.run.destroys:
-            return kind.run(ctx, config)
         versions = self._versions_of(job)
+        if job.run.destroys:
+            outcome = kind.run(ctx, config)
+            versions.forget()
+            return outcome
+        if not job.run.task_of(instance).undo.goes_back_to_versions:
+            return kind.run(ctx, config)
         version = versions.before(job.run.id, has_applied=instance.has_succeeded)
         outcome = kind.run(ctx, config) if version is None else self._applied_again(job, version, vault, ctx)
         versions.take_back(job.run.id)
@@ -349,6 +365,16 @@ def _ended_well(outcome: Outcome, kind: Kind, vault: Vault, ctx: AttemptContext)
         message = f"outputs of {size:,} bytes are more than the store takes ({MAX_OUTPUTS_BYTES:,})"
         raise PermanentError(FailureClass.INVALID, message, hint="write them to a file and give its path")
     return Ended(outputs=outputs, result=result, changed=outcome.changed, pause=_redacted(outcome.pause, vault), has_log=ctx.has_log)
+
+
+def _bound(outcome: Outcome, job: Job) -> Outcome:
+    """A question says what a yes is for: the saved preview, else what the run rests on, its bundle and its inputs as they are stored."""
+    pause = outcome.pause
+    if pause is None or pause.approval is None or pause.approval.digest:
+        return outcome
+    # Secrets are handles there, which tell nothing about them.
+    digest = job.run.manner.preview or digest_of([job.bundle, json.loads(codec.pack(job.run.inputs))])
+    return replace(outcome, pause=replace(pause, approval=replace(pause.approval, digest=digest)))
 
 
 def _redacted(pause: Pause | None, vault: Vault) -> Pause | None:

@@ -121,6 +121,13 @@ class Versions:
         with suppress(OSError):
             self.folder.rmdir()
 
+    def forget(self) -> None:
+        """Nothing of the instance is left that could be gone back to."""
+        for file in sorted(self.folder.glob("*")):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+
     @property
     def _older(self) -> Path:
         return self.folder / "older"

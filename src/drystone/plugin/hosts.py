@@ -99,6 +99,26 @@ def known_hosts_lines(host: Host) -> list[str]:
     return [f"{name} {key}" for key in host.host_key]
 
 
+def ansible_vars(host: Host, known_hosts: str, key_file: str | None) -> dict[str, Any]:
+    """What Ansible must know of a host.
+
+    known_hosts: path of the file that pins the hosts which bring their keys.    key_file: path of its private key.
+    """
+    known: dict[str, Any] = {"ansible_host": host.target}
+    if host.port is not None:
+        known["ansible_port"] = host.port
+    if host.user is not None:
+        known["ansible_user"] = host.user
+    if key_file is not None:
+        known["ansible_ssh_private_key_file"] = key_file
+    if host.host_key:
+        # The three programs that Ansible may reach a host with. `ssh_common_args` is left to the user's own jump hosts.
+        options = f"-o StrictHostKeyChecking=yes -o UserKnownHostsFile={known_hosts}"
+        for program in ("ssh", "sftp", "scp"):
+            known[f"ansible_{program}_extra_args"] = f"{options} -o GlobalKnownHostsFile=/dev/null -o UpdateHostKeys=no"
+    return {**known, **host.vars}
+
+
 def parse_hosts(value: Any) -> tuple[Host, ...]:
     """Any of the forms above -> hosts. Raises ValueError with the host or group in it."""
     hosts: dict[str, Host] = {}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from drystone.plugin.hosts import Host, known_hosts_lines
+from drystone.plugin.hosts import Host, ansible_vars, known_hosts_lines
 
 PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python", "python3", "/usr/local/bin/python3"]
 """Where Python is looked for, the system's own first: a newer one on somebody's PATH lacks the system's modules."""
@@ -53,27 +53,11 @@ def inventory(hosts: Sequence[Host], known_hosts: str, key_files: Mapping[str, s
             groups.setdefault(group, {"hosts": {}})["hosts"][host.name] = {}
     return {
         "all": {
-            "hosts": {host.name: _host_vars(host, known_hosts, key_files.get(host.name)) for host in hosts},
+            "hosts": {host.name: ansible_vars(host, known_hosts, key_files.get(host.name)) for host in hosts},
             "children": groups,
             "vars": {"ansible_interpreter_python_fallback": PYTHONS},
         }
     }
-
-
-def _host_vars(host: Host, known_hosts: str, key_file: str | None) -> dict[str, Any]:
-    known: dict[str, Any] = {"ansible_host": host.target}
-    if host.port is not None:
-        known["ansible_port"] = host.port
-    if host.user is not None:
-        known["ansible_user"] = host.user
-    if key_file is not None:
-        known["ansible_ssh_private_key_file"] = key_file
-    if host.host_key:
-        # The three programs that Ansible may reach a host with. `ssh_common_args` is left to the user's own jump hosts.
-        options = f"-o StrictHostKeyChecking=yes -o UserKnownHostsFile={known_hosts}"
-        for program in ("ssh", "sftp", "scp"):
-            known[f"ansible_{program}_extra_args"] = f"{options} -o GlobalKnownHostsFile=/dev/null -o UpdateHostKeys=no"
-    return {**known, **host.vars}
 
 
 def known_hosts(hosts: Sequence[Host]) -> str:

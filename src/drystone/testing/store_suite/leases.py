@@ -39,6 +39,15 @@ class LeaseSuite:
             journal.claim(RUN, "host:2", MINUTE, NOON + MINUTE / 2)
         assert caught.value.owner == "host:1"
 
+    def test_a_run_taken_by_force_is_lost_to_its_owner(self, journal: Journal, living: set[str]) -> None:
+        lost = claimed(journal)
+        living.add("host:1")
+        mine = journal.claim(RUN, "host:2", MINUTE, NOON, force=True)
+        with pytest.raises(LockedError, match="process 2 on host"):
+            journal.append([batch(lost, 1)])
+        journal.append([batch(mine, 1)])
+        assert numbers(journal) == [1]
+
     def test_own_run_may_be_claimed_again(self, journal: Journal) -> None:
         first = claimed(journal)
         assert journal.claim(RUN, "host:1", MINUTE, NOON).epoch > first.epoch

@@ -1,0 +1,118 @@
+"""Commands for environments: env list, show, destroy, unlock, inventory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from drystone.cli import exit_codes
+from drystone.cli.options import Json, Yes, examples, session
+
+if TYPE_CHECKING:
+    from drystone.app.environments import Content
+    from drystone.app.world import World
+
+HELP = "Environments: what stands in them, taking them down, and who has them."
+
+app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Name = Annotated[str, typer.Argument(metavar="ENV", help="The environment's name.", show_default=False)]
+
+
+@app.callback()
+def env(ctx: typer.Context) -> None:
+    """What `drystone env` alone says."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@app.command("list", epilog=examples("drystone env list", "drystone env list --json"))
+def list_(ctx: typer.Context, json: Json = False) -> None:
+    """List the environments, how their newest runs ended, and who has them."""
+    from drystone.app import environments
+    from drystone.cli import env_view
+
+    env_view.listing(environments.known(session(ctx).world()), json=json)
+
+
+@app.command(epilog=examples("drystone env show staging", "drystone env show staging --json | jq .outputs"))
+def show(ctx: typer.Context, name: Name, json: Json = False) -> None:
+    """Show what stands in an environment: which run made it, and the outputs."""
+    from drystone.app import environments
+    from drystone.cli import env_view
+
+    env_view.show(environments.content(session(ctx).world(), name), json=json)
+
+
+@app.command(epilog=examples("drystone env destroy staging", "drystone env destroy staging --yes"))
+def destroy(ctx: typer.Context, name: Name, yes: Yes = False, json: Json = False) -> int:
+    """Take down all that stands in an environment, in reverse order; says first what that is, and asks.
+
+    Also what runs left that a newer run no longer has, and also past a pivot. What a plan calls irreversible stays, and is named.
+    """
+    from drystone.app import environments
+    from drystone.cli import ask, env_view
+
+    world = session(ctx).world()
+    content = environments.content(world, name)
+    environments.check_free(content.environment)
+    if not content.standing:
+        typer.echo(f'nothing stands in environment "{name}"', err=True)
+        return exit_codes.DONE
+    env_view.to_destroy(content)
+    ask.destroy(name, yes=yes)
+    return _destroy(world, content, json=json)
+
+
+def _destroy(world: World, content: Content, *, json: bool) -> int:
+    from drystone.app import environments
+    from drystone.cli import runs
+
+    for part in environments.parts(content):
+        code = runs.drive(world, environments.destroy(world, part), json=json)
+        if code not in (exit_codes.DONE, exit_codes.COMPENSATED):
+            return code
+    return exit_codes.DONE
+
+
+@app.command(epilog=examples("drystone env unlock staging --reason 'the machine of that run is gone'"))
+def unlock(
+    ctx: typer.Context,
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For the record: why it is in order.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Also from a process that lives: it can write nothing any more.")] = False,
+) -> None:
+    """Take an environment away from the run that has it. Break glass: it is written into that run's record."""
+    from drystone.app import environments
+    from drystone.errors import RefusedError
+    from drystone.ports import owner_text
+
+    if not reason.strip():
+        raise RefusedError("a reason is missing: it stands in the record of the run", hint="--reason TEXT")
+    lock = environments.unlock(session(ctx).world(), name, reason=reason, force=force)
+    since = lock.since.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    typer.echo(f'environment "{name}" is free; run {lock.run} of {owner_text(lock.owner)} had it since {since}', err=True)
+    typer.echo(f"to go on with that run: drystone resume {lock.run}; to end it: drystone cancel {lock.run}", err=True)
+
+
+@app.command(epilog=examples("drystone env inventory staging", "ansible all -i ./staging.sh -m ping"))
+def inventory(
+    ctx: typer.Context,
+    name: Name,
+    list_: Annotated[bool, typer.Option("--list", help="All hosts and groups, as Ansible asks for them; the default.")] = False,
+    host: Annotated[str | None, typer.Option("--host", metavar="NAME", help="The variables of one host.")] = None,
+) -> None:
+    """Print the hosts of an environment as an Ansible inventory.
+
+    A script that says `exec drystone env inventory ENV "$@"` is a dynamic inventory.
+    """
+    from drystone.app import environments
+    from drystone.cli import env_view
+
+    world = session(ctx).world()
+    env_view.inventory(environments.inventory(world, environments.content(world, name)), host=host)

@@ -1,0 +1,120 @@
+"""Environments as tables and as JSON."""
+
+from __future__ import annotations
+
+import json as codec
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from drystone.app import describe, environments
+from drystone.app.environments import Content, Environment, Standing
+from drystone.cli import tables, words
+from drystone.core import codec as core_codec
+from drystone.core import way_back
+from drystone.errors import NotFoundError
+from drystone.ports import LockInfo, owner_text
+
+
+def listing(found: Sequence[Environment], *, json: bool) -> None:
+    """`drystone env list`."""
+    if json:
+        typer.echo(codec.dumps({"format": describe.FORMAT, "environments": [_glance(item) for item in found]}, indent=2))
+        return
+    if not found:
+        typer.echo("there is no environment: a plan that names one makes it with its first run", err=True)
+        return
+    tables.show(("ENVIRONMENT", "PLANS", "LAST RUN", "STATUS", "WHEN", "HELD BY"), [_row(item) for item in found])
+
+
+def _row(item: Environment) -> tuple[str, ...]:
+    look = words.RUNS[item.last.status]
+    when = item.last.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    held = f"run {words.short(item.lock.run)}" if item.lock else ""
+    return item.name, ", ".join(item.plans), words.short(item.last.id), look.word, when, held
+
+
+def _glance(item: Environment) -> dict[str, Any]:
+    last = item.last
+    run = {"id": last.id, "plan": last.plan, "status": last.status.value, "created_at": describe.instant(last.created_at)}
+    return {"name": item.name, "plans": list(item.plans), "last_run": run, "lock": _lock(item.lock)}
+
+
+def _lock(lock: LockInfo | None) -> dict[str, Any] | None:
+    if lock is None:
+        return None
+    return {"run": lock.run, "owner": lock.owner, "reason": lock.reason, "since": describe.instant(lock.since)}
+
+
+def show(content: Content, *, json: bool) -> None:
+    """`drystone env show`."""
+    if json:
+        typer.echo(codec.dumps(_document(content), indent=2))
+        return
+    item = content.environment
+    typer.echo(tables.paint(f"environment {item.name}", "bright_white"))
+    if (lock := item.lock) is not None:
+        since = lock.since.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        typer.echo(f"held by run {lock.run} ({lock.reason}) of {owner_text(lock.owner)} since {since}")
+    if not content.standing:
+        typer.echo("nothing stands in it")
+        return
+    typer.echo()
+    tables.show(("TASK", "KIND", "PLAN", "RUN", "BUNDLE", "SINCE"), [_standing(found) for found in content.standing])
+    for plan, outputs in content.outputs.items():
+        if outputs:
+            typer.echo(f"\noutputs of {plan}:")
+            for name, value in core_codec.masked(outputs).items():
+                typer.echo(f"  {name} = {value if isinstance(value, str) else codec.dumps(value)}")
+
+
+def _standing(found: Standing) -> tuple[str, ...]:
+    record = found.look.record
+    since = found.since.astimezone().strftime("%Y-%m-%d %H:%M:%S") if found.since else ""
+    bundle = record.bundle.removeprefix("sha256:")[:12]
+    return found.instance.id, found.instance.kind, record.plan, words.short(record.id), bundle, since
+
+
+def _document(content: Content) -> dict[str, Any]:
+    return {
+        "format": describe.FORMAT,
+        **_glance(content.environment),
+        "outputs": core_codec.masked({plan: dict(outputs) for plan, outputs in content.outputs.items()}),
+        "tasks": [
+            {
+                "id": found.instance.id,
+                "kind": found.instance.kind,
+                "plan": found.look.record.plan,
+                "run": found.look.record.id,
+                "bundle": found.look.record.bundle,
+                "status": found.instance.status.value,
+                "since": describe.instant(found.since),
+                "outputs": core_codec.masked(found.instance.outputs),
+            }
+            for found in content.standing
+        ],
+    }
+
+
+def to_destroy(content: Content) -> None:
+    """What `drystone env destroy` is about to do, in the order in which it does it."""
+    typer.echo(f"environment {content.environment.name}: this is taken down, in this order:", err=True)
+    for part in environments.parts(content):
+        graph = part.look.run.graph
+        waves = way_back.undo_waves(graph)
+        order = {name: number for number, wave in enumerate(waves) for name in wave}
+        for instance in sorted(part.instances, key=lambda item: order.get(item.task, len(order))):
+            how = way_back.undo_text(graph.nodes[instance.task]).removesuffix(", also when it failed")
+            typer.echo(f"  - {instance.id}: {how}", err=True)
+
+
+def inventory(found: Mapping[str, Any], *, host: str | None) -> None:
+    """`drystone env inventory`, in the form that Ansible asks of an inventory script."""
+    known = found["_meta"]["hostvars"]
+    if host is None:
+        typer.echo(codec.dumps(found, indent=2))
+        return
+    if host not in known:
+        raise NotFoundError(f'there is no host "{host}"', hint=f"there are: {', '.join(known)}" if known else "there is none")
+    typer.echo(codec.dumps(known[host], indent=2))
