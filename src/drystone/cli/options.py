@@ -51,6 +51,9 @@ def session(ctx: typer.Context) -> Session:
 
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
 PlanWord = Annotated[str, typer.Argument(metavar="PLAN", help="A plan's file or name.", show_default=False, autocompletion=plan_words)]
+PlanWordOrNone = Annotated[
+    str | None, typer.Argument(metavar="[PLAN]", help="A plan's file or name.", show_default=False, autocompletion=plan_words)
+]
 RunWord = Annotated[str, typer.Argument(metavar="RUN", help='An id, a unique beginning of one, or "last".', autocompletion=run_words)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; go on.")]
 

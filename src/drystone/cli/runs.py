@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drystone.cli import exit_codes
-from drystone.cli.options import Examples, Json, PlanWord, RunWord, Yes, examples, session
+from drystone.cli.options import Examples, Json, PlanWordOrNone, RunWord, Yes, examples, session
+from drystone.errors import RefusedError
 
 if TYPE_CHECKING:
+    from drystone.app.inputs import Given
     from drystone.app.reading import Look
     from drystone.app.runs import Hand, Prepared
     from drystone.app.world import World
     from drystone.cli.ask import Decisions
+    from drystone.cli.options import Session
     from drystone.core.run import Run
 
 Wait = Annotated[
@@ -27,11 +30,15 @@ Comment = Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="F
 
 def run(
     ctx: typer.Context,
-    word: PlanWord,
+    word: PlanWordOrNone = None,
     pairs: Annotated[
         list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input; may be given several times.")
     ] = None,
     inputs: Annotated[Path | None, typer.Option("--inputs", metavar="FILE", help="Inputs from a YAML or JSON file.")] = None,
+    preview: Annotated[Path | None, typer.Option("--preview", metavar="FILE", help="Do exactly what this saved preview says.")] = None,
+    approve_deferred: Annotated[
+        bool, typer.Option("--approve-deferred", help="With --preview: do not ask once what was not certain in it is.")
+    ] = False,
     token: Annotated[str | None, typer.Option("--token", metavar="T", help="Twice with the same token starts one run.")] = None,
     wait: Wait = None,
     yes: Yes = False,
@@ -47,9 +54,15 @@ def run(
     from drystone.app import runs
     from drystone.app.inputs import Given
 
+    given = Given(pairs=pairs or (), file=inputs)
+    if preview is not None:
+        world, hand = _as_previewed(session(ctx), word, preview, given, token=token, approve_deferred=approve_deferred)
+        return drive(world, hand, json=json, wait=wait, asks=not yes)
+    if word is None or approve_deferred:
+        raise typer.BadParameter("--approve-deferred goes with --preview FILE" if word else "give a PLAN, or --preview FILE", ctx=ctx)
     plan = session(ctx).plan(word)
     world = wiring.world(plan.project)
-    prepared = runs.prepare(world, plan, Given(pairs=pairs or (), file=inputs))
+    prepared = runs.prepare(world, plan, given)
     hand = runs.start(world, _completed(prepared, ask=not yes and not json), token=token)
     return drive(world, hand, json=json, wait=wait, asks=not yes)
 
@@ -155,6 +168,22 @@ def _answer(ctx: typer.Context, word: str, task: str, *, answered: str, comment:
     return drive(world, hand, json=json, wait=wait)
 
 
+def _as_previewed(
+    session: Session, word: str | None, file: Path, given: Given, *, token: str | None, approve_deferred: bool
+) -> tuple[World, Hand]:
+    """The run of a saved preview. A PLAN that is given too must be the preview's."""
+    from drystone.app import runs, saved_previews
+
+    world = session.world()
+    preview = saved_previews.read(file, world.vault())
+    path = world.project / preview.plan_file
+    plan = session.plan(str(path))
+    if word is not None and session.plan(word).path.resolve() != plan.path.resolve():
+        raise RefusedError(f'"{file}" is a preview of plan "{preview.plan}", and not of "{word}"', hint="leave the PLAN out")
+    prepared, manner = saved_previews.prepare(world, preview, plan, given, approve_deferred=approve_deferred)
+    return world, runs.start(world, prepared, token=token, manner=manner)
+
+
 def _completed(prepared: Prepared, *, ask: bool) -> Prepared:
     """With answers for the inputs that are missing, when there is somebody to ask."""
     from dataclasses import replace
@@ -244,6 +273,7 @@ EXAMPLES: Examples = {
         "drystone run environment -i name=demo -i vms=5",
         "drystone run plans/shop.yaml --inputs staging.yaml --json | jq .type",
         "DRYSTONE_INPUT_password=... drystone run shop",
+        "drystone run --preview friday.preview",
     ),
     "resume": examples(
         "drystone resume last", "drystone resume 01JD3X7P2K --from migration", "drystone resume last --only-failed"

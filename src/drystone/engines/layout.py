@@ -7,6 +7,8 @@
     runs/RUN/INSTANCE/[undo-]N/log                  of one attempt
     runs/RUN/INSTANCE/[undo-]N/work/                its workspace
     runs/RUN/INSTANCE/[undo-]N/process-K.json       its child processes, while they live
+    runs/RUN/@preview/INSTANCE                      what was previewed in the middle of it, sealed
+    previews/DIGEST/INSTANCE                        what a saved preview that was run said, sealed
     bundles/                                        what runs use, as it was when they began (adapters.bundles)
     environments/ENVIRONMENT/PLAN/INSTANCE/         Terraform state and what else outlives a run
     environments/ENVIRONMENT/PLAN/INSTANCE/@versions/   what `undo: restore` goes back to
@@ -38,6 +40,18 @@ class Layout:
     def attempt(self, run_id: str, instance: str, number: int, *, undo: bool) -> Path:
         """The folder of one attempt."""
         return self.run(run_id) / folder_of(instance) / f"{'undo-' if undo else ''}{number}"
+
+    def preview(self, digest: str) -> Path:
+        """What a saved preview said, for the runs that do it."""
+        return self.home / "previews" / digest.removeprefix("sha256:")
+
+    def run_preview(self, run_id: str) -> Path:
+        """What was previewed in the middle of a run."""
+        return self.run(run_id) / "@preview"
+
+    def of_preview(self, folder: Path, instance: str) -> Path:
+        """Of one instance, in one of these two."""
+        return folder / folder_of(instance)
 
     @property
     def bundles(self) -> Path:

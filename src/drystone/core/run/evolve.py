@@ -259,7 +259,7 @@ def _waiting(draft: Draft, event: Event) -> None:
     if not again:
         draft.set(instance, TaskStatus.WAITING, waiting=waiting)
         return
-    paused = replace(instance.attempts[-1], status=AttemptStatus.PAUSED, finished_at=event.at)
+    paused = replace(instance.attempts[-1], status=AttemptStatus.PAUSED, finished_at=event.at, changed=data.get("changed", True))
     attempts = (*instance.attempts[:-1], paused)
     draft.set(instance, TaskStatus.WAITING, waiting=waiting, attempts=attempts, budget=instance.budget + 1)
 

@@ -71,10 +71,15 @@ def waits(
     until: datetime | None = None,
     approval: Mapping[str, Any] | None = None,
     other: str | None = None,
+    changed: bool = True,
 ) -> list[Event]:
-    """The attempt in flight has done what it could: now it waits for a moment, for a person's answer, or for another run."""
+    """The attempt in flight has done what it could: now it waits for a moment, for a person's answer, or for another run.
+
+    changed: False when it has changed nothing until now.
+    """
     at = None if until is None else until.isoformat()
-    events = [_event(run, id_, now, EventType.TASK_WAITING, {"until": at, "approval": approval, "run": other})]
+    data = {"until": at, "approval": approval, "run": other, **({} if changed else {"changed": False})}
+    events = [_event(run, id_, now, EventType.TASK_WAITING, data)]
     if approval is not None:
         events.append(_event(run, id_, now, EventType.APPROVAL_REQUESTED, {**approval, "until": at}))
     return events

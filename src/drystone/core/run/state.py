@@ -242,15 +242,18 @@ class Manner:
     changed_only: an instance whose files, config and upstream outputs are those of its last good version is left as it stands.
     only:         all other instances are left as they stand, whatever has changed; None means that all are done.
     preview:      digest of the saved preview that it must do exactly.
+    approve_deferred: what was not certain in that preview is done without asking once it is.
     """
 
     changed_only: bool = False
     only: tuple[str, ...] | None = None
     preview: str = ""
+    approve_deferred: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What differs from an ordinary run, for the event run.created."""
         given = {"changed_only": self.changed_only, "only": None if self.only is None else list(self.only), "preview": self.preview}
+        given["approve_deferred"] = self.approve_deferred
         return {name: value for name, value in given.items() if value not in (False, None, "")}
 
     @staticmethod
@@ -258,7 +261,10 @@ class Manner:
         """The reverse of `to_json`."""
         only = data.get("only")
         return Manner(
-            changed_only=bool(data.get("changed_only")), only=None if only is None else tuple(only), preview=str(data.get("preview", ""))
+            changed_only=bool(data.get("changed_only")),
+            only=None if only is None else tuple(only),
+            preview=str(data.get("preview", "")),
+            approve_deferred=bool(data.get("approve_deferred")),
         )
 
 

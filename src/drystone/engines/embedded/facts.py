@@ -21,7 +21,8 @@ def settled(run: Run, fact: Done, now: datetime, *, jitter: float) -> list[Event
     attempts = run.instances[id_].undo.attempts if fact.undo else run.instances[id_].attempts
     log = attempts[-1].log if ended.has_log else ""
     if ended.pause is not None and not fact.undo:
-        return _waits(run, id_, now, ended.pause)
+        # What waits for another run may have changed things through it, whatever it says itself.
+        return _waits(run, id_, now, ended.pause, changed=ended.changed or ended.pause.approval is None)
     if ended.failure is None:
         if fact.undo:
             return finished_undo(run, id_, now, result=ended.result, changed=ended.changed, log=log)
@@ -60,10 +61,10 @@ def requested(run: Run, request: Request, now: datetime) -> list[Event]:
     return answer(run, str(data["task"]), now, given=request.type, by=request.by, comment=str(data.get("comment", "")))
 
 
-def _waits(run: Run, id_: str, now: datetime, pause: Pause) -> list[Event]:
+def _waits(run: Run, id_: str, now: datetime, pause: Pause, *, changed: bool) -> list[Event]:
     until = pause.until or (now + pause.duration if pause.duration is not None else None)
     approval = None if pause.approval is None else {**asdict(pause.approval), "approvers": list(pause.approval.approvers)}
-    return waits(run, id_, now, until=until, approval=approval, other=pause.run)
+    return waits(run, id_, now, until=until, approval=approval, other=pause.run, changed=changed)
 
 
 def gives_up(run: Run, now: datetime, reason: str) -> list[Event]:
