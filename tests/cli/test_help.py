@@ -13,7 +13,7 @@ from drystone.cli.main import run
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "help.txt"
 COMMANDS = (
-    "init", "doctor", "validate", "graph", "plugins", "schema", "run", "resume", "cancel", "undo", "show", "runs", "logs", "events",
+    "init", "doctor", "validate", "graph", "plugins", "schema", "run", "resume", "cancel", "undo", "show", "runs", "diff", "logs", "events",
     "lab doctor", "lab list", "lab reap",
 )  # fmt: skip
 HEAVY = ("rich", "pydantic", "sqlalchemy", "alembic", "jinja2", "ruamel", "httpx", "paramiko", "ansible", "jsonschema", "asyncio")

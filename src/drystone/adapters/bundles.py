@@ -198,9 +198,9 @@ def _missing(manifest: _Manifest, root: Path, tree: Path) -> Iterator[str]:
     """What lies in the project beside what is in the bundle, and is not in the tree."""
     for folder in _parents(manifest):
         with suppress(FileNotFoundError, NotADirectoryError):
-            for item in os.scandir(root / folder):
-                name = os.path.normpath(os.path.join(folder, item.name))
-                if item.name not in NEVER and not os.path.lexists(tree / name):
+            for item in os.listdir(root / folder):
+                name = os.path.normpath(os.path.join(folder, item))
+                if item not in NEVER and not os.path.lexists(tree / name):
                     yield name
 
 

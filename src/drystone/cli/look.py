@@ -1,4 +1,4 @@
-"""Commands that look at runs: show, runs, logs, events."""
+"""Commands that look at runs: show, runs, diff, logs, events."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from drystone.cli.completion import run_words
 from drystone.cli.options import Examples, Json, RunWord, examples, session
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")]
@@ -59,10 +60,24 @@ def events(ctx: typer.Context, word: RunWord = "last", follow: Follow = False, j
     log_view.events(reading.events(session(ctx).world(), word, follow=follow))
 
 
-COMMANDS = (show, runs, logs, events)
+def diff(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="RUN", help="The run to start from.", show_default=False, autocompletion=run_words)],
+    new: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.", autocompletion=run_words)] = "last",
+    json: Json = False,
+) -> None:
+    """Show how two runs differ: plan, inputs, modules and playbooks, and how their tasks went."""
+    from drystone.app import differences
+    from drystone.cli import diff_view
+
+    diff_view.show(differences.between(session(ctx).world(), old, new), json=json)
+
+
+COMMANDS = (show, runs, diff, logs, events)
 EXAMPLES: Examples = {
     "show": examples("drystone show last", "drystone show last --json | jq .status"),
     "runs": examples("drystone runs", "drystone runs --environment staging --json"),
+    "diff": examples("drystone diff 01JB5 last", "drystone diff 01JB5 01JC2 --json | jq '.files[].name'"),
     "logs": examples("drystone logs last migration", "drystone logs last 'vm[0]' -f"),
     "events": examples("drystone events last | jq -r .type"),
 }
