@@ -10,11 +10,12 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drystone.errors import ProjectError
+from drystone.errors import AttemptError, ProjectError, RefusedError
 
 if TYPE_CHECKING:
     from drystone.adapters.process import SupervisedProcess
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from drystone.app.subplans import SubPlans
     from drystone.app.world import Observer, World
     from drystone.core.parts import Part
+    from drystone.core.saved_preview import SavedPart
     from drystone.engines.attempt import Performer
     from drystone.engines.context import AttemptContext
     from drystone.engines.embedded.engine import EmbeddedEngine
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from drystone.settings import Settings
 
 STORE_FILE = "drystone.db"
+BOUND_TIMEOUT = timedelta(minutes=5)
+"""For looking at what one instance's preview rests on."""
 
 
 def environ() -> Mapping[str, str]:
@@ -101,6 +105,7 @@ def world_of(parts: Parts) -> World:
         end_children=lambda: parts.process.end_now(),
         bundles=lambda: parts.bundles,
         keep_preview=parts.keep_preview,
+        bound_now=parts.bound_now,
     )
     return here
 
@@ -205,6 +210,21 @@ class Parts:
         for id_, part in sealed.items():
             Previewed(self.layout).keep(self.layout.preview(digest), id_, part)
 
+    def bound_now(
+        self, plan: str, environment: str | None, id_: str, part: SavedPart, root: Path, vault: Vault
+    ) -> Mapping[str, str] | None:
+        """What a saved preview of an instance rests on in the world, as it is now; None when its kind cannot say. Raises RefusedError."""
+        from drystone.engines.context import Control
+
+        performer = self.performer(lambda: world_of(self))
+        control = Control(self.clock, BOUND_TIMEOUT)
+        try:
+            return performer.bound_now(plan, environment, id_, part, project=root, vault=vault, control=control)
+        except AttemptError as error:
+            raise RefusedError(f"what {id_} rests on cannot be looked at: {error.message}", hint=error.hint) from error
+        finally:
+            performer.close()
+
     def vault(self) -> Vault:
         """For the secrets of one run."""
         from drystone.adapters.redact import Redactor
@@ -214,6 +234,10 @@ class Parts:
 
     def engine(self, observers: Sequence[Observer], here: Callable[[], World]) -> EmbeddedEngine:
         """The embedded engine, told who watches. `here`: the surroundings that sub-plans run in."""
+        return self.driver(self.performer(here), observers)
+
+    def performer(self, here: Callable[[], World]) -> Performer:
+        """What makes attempts. `here`: as for `engine`."""
         from drystone.engines.attempt import Performer
         from drystone.engines.breaker import Breakers
         from drystone.engines.versions import standing_in
@@ -234,7 +258,7 @@ class Parts:
             sub_plans=lambda part, ctx: self.sub_plans(performer, here(), part, ctx),
             tree_of=lambda bundle, root: self.bundles.tree(bundle, root),
         )
-        return self.driver(performer, observers)
+        return performer
 
     def sub_plans(self, performer: Performer, here: World, part: Part, ctx: AttemptContext) -> SubPlans:
         """Runs plans inside an attempt: its secrets stay hidden there too, and kinds keep their daemons when a part has ended."""

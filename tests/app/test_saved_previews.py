@@ -13,7 +13,6 @@ from tests.engines.projects import Project
 from drystone import wiring
 from drystone.app import places, runs, saved_previews
 from drystone.app.inputs import Given
-from drystone.core.inputs import check_inputs
 from drystone.core.preview import Action, Certainty, Change
 from drystone.core.saved_preview import SavedPart, SavedPreview
 
@@ -51,23 +50,8 @@ def saved(project: Project, parts: Mapping[str, SavedPart] | None = None) -> Sav
     world = wiring.world(project.folder)
     plan = places.find_plan("shop", cwd=project.folder, project=project.folder, library=world.library)
     prepared = runs.prepare(world, plan, Given())
-    checked = check_inputs(prepared.graph.plan, prepared.values)
-    bundle, manifest = saved_previews.manifest_of(world, prepared, checked, world.vault())
-    preview = SavedPreview(
-        plan="shop",
-        plan_file="plans/shop.yaml",
-        environment="staging",
-        salt=world.ids.run_id(),
-        created_at=world.clock.now().isoformat(),
-        by=world.by,
-        summary="",
-        inputs=checked,
-        bundle=bundle,
-        manifest=manifest,
-        parts={"first": EXACT, "second": LATER} if parts is None else parts,
-    )
-    saved_previews.write(project.folder / "p.preview", preview, world.vault())
-    return preview
+    said = {"first": EXACT, "second": LATER} if parts is None else parts
+    return saved_previews.save(world, project.folder / "p.preview", prepared, said, summary="", vault=world.vault())
 
 
 def test_it_is_run_and_what_was_not_certain_asks_again_once_it_is(project: Project) -> None:

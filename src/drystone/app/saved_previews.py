@@ -20,6 +20,7 @@ from drystone.app.inputs import Given
 from drystone.app.runs import Prepared
 from drystone.app.world import Vault, World
 from drystone.core.inputs import check_inputs
+from drystone.core.preview import Preview
 from drystone.core.run import Manner
 from drystone.core.saved_preview import FORMAT, SavedPart, SavedPreview, moved_bounds, moved_files, moved_inputs
 from drystone.errors import ProjectError, RefusedError
@@ -51,6 +52,49 @@ def write(path: Path, preview: SavedPreview, vault: Vault) -> None:
         "sha256": hashlib.sha256(sealed.encode()).hexdigest(),
     }
     write_atomic(path, f"{json.dumps(head)}\n{sealed}\n".encode(), 0o600)
+
+
+def save(world: World, path: Path, prepared: Prepared, parts: Mapping[str, SavedPart], *, summary: str, vault: Vault) -> SavedPreview:
+    """Writes the preview of a run that could start, `preview --out`, and gives it.
+
+    parts:   instance -> what was said of it, with real values.
+    summary: the last line of the preview.
+    vault:   the one that the preview was made with, so that the secrets in it are known.
+    Raises InputError when an input is missing or does not fit, PermanentError when the file cannot be written.
+    """
+    checked = check_inputs(prepared.graph.plan, prepared.values)
+    bundle, manifest = manifest_of(world, prepared, checked, vault)
+    plan_file = prepared.plan.path.resolve()
+    is_ours = plan_file.is_relative_to(world.project)
+    preview = SavedPreview(
+        plan=prepared.graph.plan.name,
+        plan_file=str(plan_file.relative_to(world.project) if is_ours else plan_file),
+        environment=runs.environment_of(prepared.graph, checked),
+        salt=world.ids.run_id(),
+        created_at=world.clock.now().isoformat(),
+        by=world.by,
+        summary=summary,
+        inputs=checked,
+        bundle=bundle,
+        manifest=manifest,
+        parts=parts,
+    )
+    write(world.cwd / path, preview, vault)
+    return preview
+
+
+def part_of(kind: str, preview: Preview, config: Any) -> SavedPart:
+    """What is saved of an instance. `config`: rendered, with real values; None when not all of it is known."""
+    return SavedPart(
+        kind=kind,
+        certainty=preview.certainty,
+        config=config,
+        summary=preview.summary,
+        reason=preview.reason,
+        changes=tuple(preview.changes),
+        bound=preview.bound,
+        saved=preview.saved,
+    )
 
 
 def read(path: Path, vault: Vault) -> SavedPreview:
@@ -142,6 +186,11 @@ def prepare(world: World, preview: SavedPreview, plan: PlanFile, given: Given, *
     prepared = replace(prepared, values=checked, missing=())
     _, manifest = manifest_of(world, prepared, checked, vault)
     environment = runs.environment_of(prepared.graph, checked)
-    check(preview, prepared.graph.plan, Now(environment=environment, inputs=checked, manifest=manifest, bound=lambda _, part: part.bound))
+
+    def bound(id_: str, part: SavedPart) -> Mapping[str, str]:
+        now = world.bound_now(prepared.graph.plan.name, environment, id_, part, prepared.plan.root, vault)
+        return part.bound if now is None else now
+
+    check(preview, prepared.graph.plan, Now(environment=environment, inputs=checked, manifest=manifest, bound=bound))
     world.keep_preview(preview.digest, {id_: vault.seal_config(part.to_json()) for id_, part in preview.parts.items()})
     return prepared, Manner(preview=preview.digest, approve_deferred=approve_deferred)

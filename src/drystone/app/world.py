@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from drystone.core.expected import Expected
     from drystone.core.nodes import Node
     from drystone.core.run import Run
+    from drystone.core.saved_preview import SavedPart
     from drystone.plugin.registry import Registry
     from drystone.ports import Bundles, Clock, Ids, Journal, RunRecord
 
@@ -94,6 +95,7 @@ class World:
     end_children: ends all child processes of this process at once, without grace.
     bundles: the snapshots of what runs use.
     keep_preview: digest of a saved preview and instance -> what was said of that, sealed: kept for the runs that do it.
+    bound_now: plan, environment, instance, what was said of it, root -> what that rests on in the world now; None when nobody can say.
     """
 
     project: Path
@@ -116,3 +118,4 @@ class World:
     end_children: Callable[[], None]
     bundles: Callable[[], Bundles]
     keep_preview: Callable[[str, Mapping[str, str]], None]
+    bound_now: Callable[[str, str | None, str, SavedPart, Path, Any], Mapping[str, str] | None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,11 +24,11 @@ from drystone.core import codec, durations, values
 from drystone.core.parts import Part, part_of
 from drystone.core.plan import Body, Poll, Task, UndoMode
 from drystone.core.run import Failure, Instance, Run, scope_of
-from drystone.core.saved_preview import digest_of
+from drystone.core.saved_preview import SavedPart, digest_of
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control, no_sub_plans
 from drystone.engines.layout import Layout
-from drystone.engines.previewed import Previewed
+from drystone.engines.previewed import Previewed, bound_now
 from drystone.engines.vault import Vault
 from drystone.engines.versions import StandingOf, Version, Versions
 from drystone.errors import AttemptError, DrystoneError, FailureClass, HeldBackError, PermanentError, TemporaryError
@@ -277,6 +278,38 @@ class Performer:
             approved=run.instances[job.instance].approved,
             sub_plans=lambda ctx: self._sub_plans(part_of(run, run.instances[job.instance], undo=job.undo), ctx),
         )
+
+    def bound_now(
+        self, plan: str, environment: str | None, id_: str, part: SavedPart, *, project: Path, vault: Vault, control: Control
+    ) -> Mapping[str, str] | None:
+        """What a preview of an instance rests on in the world, as it is now; None when its kind cannot say. Raises AttemptError."""
+        kind = self._registry.get(part.kind)
+        if getattr(kind, "bound", None) is None:
+            return None
+        folder = self._layout.of_preview(self._layout.preview("@now"), id_)
+        ctx = AttemptContext(
+            run_id="preview",
+            plan=plan,
+            task=id_,
+            attempt=1,
+            token="preview",
+            environment=environment or "",
+            project=project,
+            folder=lambda: folder,
+            state_folder=lambda: self._layout.state(environment, plan, id_),
+            artifacts_folder=lambda: folder / "artifacts",
+            environ=self._environ,
+            control=control,
+            vault=vault,
+            runner=self._process,
+            on_progress=lambda message, data: None,
+            breakers=self._breakers,
+        )
+        try:
+            return bound_now(kind, kind.Config.model_validate(part.config), ctx)
+        finally:
+            ctx.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
     def end_orphans(self, run: Run, id_: str, number: int, *, undo: bool) -> int:
         """Ends the child processes that a dead drystone left in this attempt; how many there were."""
