@@ -148,3 +148,90 @@ def test_the_file_is_private_and_holds_no_secret_in_clear(project: Project) -> N
     files = [file, *(path for path in (project.folder / ".drystone").rglob("*") if path.is_file() and "plans/shop" not in str(path))]
     assert [path for path in files if b"canary-plan" in path.read_bytes()] == []
     assert b"canary" not in file.read_bytes()
+
+
+BOX = '''
+from drystone.plugin import api
+from pathlib import Path
+
+class BoxConfig(api.Config):
+    text: str
+    fails: int = 0
+
+class Box(api.Kind):
+    """A stranger's kind whose work rests on a serial, as Terraform's on that of its state."""
+
+    name = "box"
+    Config = BoxConfig
+
+    def bound(self, ctx, config):
+        file = ctx.project / "serial"
+        return {"serial": file.read_text() if file.exists() else "0"}
+
+    def preview(self, ctx, config):
+        change = api.Change(action=api.Action.ADD, what="box." + config.text)
+        return api.Preview(summary="1 to add", changes=(change,), saved=b"planned " + config.text.encode(), bound=self.bound(ctx, config))
+
+    def run(self, ctx, config):
+        with (ctx.project / "effects").open("a") as effects:
+            effects.write((ctx.saved or b"unplanned").decode() + chr(10))
+        (ctx.project / "serial").write_text(str(int(self.bound(ctx, config)["serial"]) + 1))
+        if ctx.attempt <= config.fails:
+            raise api.TemporaryError(api.FailureClass.FAILED, "half-way")
+        return api.Outcome()
+'''
+BOX_PLAN = """
+drystone: 1
+name: shop
+environment: staging
+on_failure: stop
+tasks:
+  box: {{box: {{text: a, fails: {fails}}}, undo: none, retry: {{attempts: 3, delay: 1s, on: [failed]}}}}
+"""
+
+
+def boxed(project: Project, monkeypatch: pytest.MonkeyPatch, *, fails: int = 0, certainty: Certainty = Certainty.EXACT) -> None:
+    """A project with that kind, and a saved preview of a plan with it."""
+    plugins = project.folder / "plugins"
+    project.write("plugins/box_kind.py", BOX)
+    project.write("plugins/box-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: box\nVersion: 1\n")
+    project.write("plugins/box-1.dist-info/entry_points.txt", "[drystone.kinds]\nbox = box_kind:Box\n")
+    monkeypatch.setenv("PYTHONPATH", str(plugins))
+    monkeypatch.syspath_prepend(str(plugins))
+    project.write("shop", BOX_PLAN.format(fails=fails))
+    config = {"text": "a", "fails": fails} if certainty is Certainty.EXACT else None
+    bound, plan = ({"serial": "0"}, b"saved") if config else ({}, None)
+    part = SavedPart(kind="box", certainty=certainty, config=config, bound=bound, saved=plan)
+    saved(project, {"box": part})
+
+
+def test_what_the_preview_saved_is_what_is_done(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxed(project, monkeypatch)
+    assert project.run("run", "--preview", "p.preview").returncode == 0
+    assert project.lines("effects") == ["saved"]
+
+
+def test_a_world_that_has_moved_is_refused_before_anything_begins(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxed(project, monkeypatch)
+    (project.folder / "serial").write_text("4")
+    done = project.run("run", "--preview", "p.preview")
+    assert done.returncode == 1 and "the serial of box was 0 and is 4" in done.stderr
+    assert project.lines("effects") == [] and project.run("runs").stdout.count("shop") == 0
+
+
+def test_what_a_failed_attempt_has_moved_is_previewed_and_asked_about_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxed(project, monkeypatch, fails=1)
+    assert project.run("run", "--preview", "p.preview").returncode == 5
+    assert project.lines("effects") == ["saved"] and project.status("box") == "waiting"
+    assert project.run("approve", "last", "box").returncode == 0
+    assert project.lines("effects") == ["saved", "planned a"]
+
+
+def test_a_world_that_moves_between_question_and_yes_is_asked_about_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxed(project, monkeypatch, certainty=Certainty.DEFERRED)
+    assert project.run("run", "--preview", "p.preview").returncode == 5
+    (project.folder / "serial").write_text("9")
+    assert project.run("approve", "last", "box").returncode == 5
+    assert project.lines("effects") == []
+    assert project.run("approve", "last", "box").returncode == 0
+    assert project.lines("effects") == ["planned a"]
