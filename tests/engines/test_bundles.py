@@ -148,3 +148,19 @@ def test_a_process_that_dies_while_it_keeps_a_bundle_leaves_a_usable_store(shop:
         os.kill(child.pid, signal.SIGKILL)
     done = shop.run("run", "p")
     assert (shop.folder / "made").read_text() == "7", done.stderr
+
+
+@pytest.mark.parametrize("module", ["mods/app", "."])
+def test_a_module_and_what_it_leads_to_are_the_old_ones(shop: Project, module: str) -> None:
+    shop.write(f"{module}/main.tf", 'module "x" {\n  source = "./part"\n}\noutput "word" {\n  value = module.x.word\n}\n')
+    part = 'resource "terraform_data" "x" {{ input = "{0}" }}\noutput "word" {{ value = terraform_data.x.output }}\n'
+    shop.write(f"{module}/part/main.tf", part.format("old"))
+    _stopped(shop, f"terraform: {{module: {module}}}", undo="auto")
+    shop.write(f"{module}/part/main.tf", part.format("new"))
+    shop.write(f"{module}/other.tf", "broken {")
+    done = shop.run("resume", "last")
+    assert shop.shown()["tasks"][-1]["outputs"] == {"word": "old"}, done.stderr
+    assert shop.run("undo", "last", "--yes").returncode == 0
+    (shop.folder / module / "other.tf").unlink()
+    shop.run("run", "p")
+    assert shop.shown()["tasks"][-1]["outputs"] == {"word": "new"}
