@@ -60,10 +60,13 @@ def test_it_is_run_and_what_was_not_certain_asks_again_once_it_is(project: Proje
     assert project.lines("effects") == ["first 2"]
     gate = next(json.loads(line) for line in project.run("events", "last").stdout.splitlines() if "approval.requested" in line)
     assert gate["data"]["digest"] == preview.digest
+    assert preview.digest.removeprefix("sha256:")[:12] in project.run("show", "last").stdout
     asked = project.run("approve", "last", "gate")
     assert asked.returncode == 5 and project.status("second") == "waiting" and project.lines("effects") == ["first 2"]
     assert project.run("approve", "last", "second").returncode == 0
     assert project.lines("effects") == ["first 2", "second out"] and project.shown()["status"] == "succeeded"
+    approved = {task["id"]: task["approved"] for task in project.shown()["tasks"]}
+    assert approved["gate"] == preview.digest and approved["second"].startswith("sha256:") and approved["first"] is None
 
 
 def test_a_no_to_what_was_not_certain_takes_back_what_was_done_and_not_what_only_asked(project: Project) -> None:

@@ -57,6 +57,7 @@ def task_json(run: Run, instance: Instance, part: str | None = None) -> dict[str
         "needs": list(run.graph.nodes[instance.task].needs),
         "wave": run.graph.nodes[instance.task].wave + 1,
         "waiting": waiting_json(instance.waiting) if instance.waiting is not None else None,
+        "approved": instance.approved or None,
         "attempts": [attempt_json(attempt) for attempt in instance.attempts],
         "undo": {
             "mode": undo.mode.value,

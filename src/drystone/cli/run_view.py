@@ -77,6 +77,7 @@ def head(look: Look, now: datetime) -> list[str]:
         ("part of", f"run {record.parent}" if record.parent else ""),
         ("environment", run.environment or ""),
         ("bundle", record.bundle.removeprefix("sha256:")[:12]),
+        ("preview", run.manner.preview.removeprefix("sha256:")[:12]),
         ("status", paint(f"{state.glyph} {state.word}{GONE if look.is_abandoned else ''}", state.colour)),
         ("started", f"{describe.instant(run.started_at or run.created_at)} by {record.created_by}"),
         ("took", words.duration(words.elapsed(run, now))),

@@ -37,3 +37,5 @@ def _waits(run: Run, item: Instance, now: datetime) -> Iterator[str]:
     then = "approved" if approval["on_timeout"] == "approve" else "rejected"
     end = f"; without an answer until {words.moment(until, now)} it is {then}" if until is not None else ""
     yield f"  {who} may answer{but}{end}"
+    if digest := str(approval.get("digest", "")).removeprefix("sha256:")[:12]:
+        yield f"  a yes is for {digest}"
