@@ -238,3 +238,16 @@ def test_a_world_that_moves_between_question_and_yes_is_asked_about_again(projec
     assert project.lines("effects") == []
     assert project.run("approve", "last", "box").returncode == 0
     assert project.lines("effects") == ["planned a"]
+
+
+def test_a_process_that_is_killed_leaves_a_run_that_still_does_the_preview(project: Project) -> None:
+    saved(project)
+    with project.start("run", "--preview", "p.preview", "--wait") as child:
+        project.until(lambda: project.lines("effects") and project.status("gate") == "waiting")
+        child.kill()
+        child.wait()
+    (project.folder / "p.preview").unlink()
+    assert project.run("approve", "last", "gate").returncode == 5
+    assert project.status("second") == "waiting" and project.lines("effects") == ["first 2"]
+    assert project.run("approve", "last", "second").returncode == 0
+    assert project.lines("effects") == ["first 2", "second out"]
