@@ -103,7 +103,7 @@ def _play(ctx: api.Context, config: AnsibleConfig, place: _Place, tally: Tally) 
     spec = {
         "argv": playbook_argv(place.program, config, files),
         # Where its user would stand to run it: beside ansible.cfg, whose relative paths then mean the same.
-        "cwd": str(settings_path.parent if settings_path is not None else ctx.source),
+        "cwd": str(_folder(ctx, settings_path)),
         "scratch": str(place.scratch),
         "once": once,
         # ansible-runner turns it off; what the user's ansible.cfg says must stand.
@@ -143,6 +143,14 @@ def _tell(ctx: api.Context, progress: Progress | None) -> None:
     if progress is not None:
         data = {"step": progress.step, "host": progress.host, "status": progress.status}
         ctx.emit(progress.message, **{name: value for name, value in data.items() if value})
+
+
+def _folder(ctx: api.Context, settings_path: Path | None) -> Path:
+    """In the project itself, where local tasks may write; `ansible.cfg` leads from its own place to what it names."""
+    if settings_path is None or not settings_path.is_relative_to(ctx.source.absolute()):
+        return ctx.project if settings_path is None else settings_path.parent
+    own = ctx.project / settings_path.parent.relative_to(ctx.source.absolute())
+    return own if own.is_dir() else ctx.project
 
 
 def _settings(ctx: api.Context, playbook: Path) -> Path | None:
