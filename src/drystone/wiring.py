@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from drystone.engines.attempt import Performer
     from drystone.engines.context import AttemptContext
     from drystone.engines.embedded.engine import EmbeddedEngine
+    from drystone.engines.foreseer import Foreseer
     from drystone.engines.layout import Layout
     from drystone.engines.vault import Vault
     from drystone.plugin.registry import Registry
@@ -105,6 +106,7 @@ def world_of(parts: Parts) -> World:
         end_children=lambda: parts.process.end_now(),
         bundles=lambda: parts.bundles,
         keep_preview=parts.keep_preview,
+        foreseer=parts.foreseer,
         bound_now=parts.bound_now,
     )
     return here
@@ -231,6 +233,31 @@ class Parts:
         from drystone.engines.vault import Vault
 
         return Vault(self.secrets, Redactor())
+
+    def foreseer(self, id_: str, plan: str, environment: str | None, root: Path, bundle: str, vault: Vault) -> Foreseer:
+        """Asks kinds what they would do, for one preview."""
+        from drystone.engines.breaker import Breakers
+        from drystone.engines.foreseer import Foreseer
+        from drystone.settings import child_environ
+
+        settings = self.settings.engine
+        return Foreseer(
+            id=id_,
+            plan=plan,
+            environment=environment,
+            project=root,
+            bundle=bundle,
+            tree_of=lambda bundle: self.bundles.tree(bundle, root),
+            registry=self.registry,
+            process=self.process,
+            layout=self.layout,
+            environ=child_environ(self.settings, environ()),
+            breakers=Breakers(
+                clock=self.clock, jitter=self.ids.jitter, failures=settings.breaker_failures, cooldown=settings.breaker_cooldown
+            ),
+            clock=self.clock,
+            vault=vault,
+        )
 
     def engine(self, observers: Sequence[Observer], here: Callable[[], World]) -> EmbeddedEngine:
         """The embedded engine, told who watches. `here`: the surroundings that sub-plans run in."""

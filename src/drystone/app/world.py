@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from drystone.core.diagnostics import Diagnostics
     from drystone.core.events import Event
     from drystone.core.expected import Expected
+    from drystone.core.foresight import Question
     from drystone.core.nodes import Node
+    from drystone.core.preview import Preview
     from drystone.core.run import Run
     from drystone.core.saved_preview import SavedPart
     from drystone.plugin.registry import Registry
@@ -52,8 +54,24 @@ class Vault(Protocol):
         """The reverse of `seal_config`. Raises ProjectError when the key is another one."""
         ...
 
+    def names(self) -> Mapping[str, str]:
+        """`secrets` as an expression sees it: resolved when one is looked at."""
+        ...
+
     def mask(self, text: str) -> str:
         """The text without the values that this vault has opened or sealed."""
+        ...
+
+
+class Foreseer(Protocol):
+    """Asks kinds what they would do."""
+
+    def ask(self, question: Question, moved: list[str]) -> tuple[Preview, str]:
+        """What an instance would do; and why a run would fail here, or nothing. `moved`: tasks before it that would change something."""
+        ...
+
+    def close(self) -> None:
+        """Nothing of the preview stays."""
         ...
 
 
@@ -95,6 +113,7 @@ class World:
     end_children: ends all child processes of this process at once, without grace.
     bundles: the snapshots of what runs use.
     keep_preview: digest of a saved preview and instance -> what was said of that, sealed: kept for the runs that do it.
+    foreseer: preview's id, plan, environment, root, bundle, vault -> who asks kinds what they would do.
     bound_now: plan, environment, instance, what was said of it, root -> what that rests on in the world now; None when nobody can say.
     """
 
@@ -118,4 +137,5 @@ class World:
     end_children: Callable[[], None]
     bundles: Callable[[], Bundles]
     keep_preview: Callable[[str, Mapping[str, str]], None]
+    foreseer: Callable[[str, str, str | None, Path, str, Any], Foreseer]
     bound_now: Callable[[str, str | None, str, SavedPart, Path, Any], Mapping[str, str] | None]

@@ -153,7 +153,7 @@ class Performer:
         scope = _scope(job, instance, vault)
         kind = self._registry.get(body.kind)
         rendered = values.render(body.config, scope)
-        config = _checked(kind, body, rendered)
+        config = checked_config(kind, body, rendered)
         ctx.control.check()
         ctx.has_begun = True
         if job.after_loss and (recover := getattr(kind, "recover", None)) is not None:
@@ -222,7 +222,7 @@ class Performer:
         ctx.bundle = version.bundle
         body = job.run.task_of(job.run.instances[job.instance]).body
         kind = self._registry.get(body.kind)
-        return kind.run(ctx, _checked(kind, body, vault.open_config(version.config)))
+        return kind.run(ctx, checked_config(kind, body, vault.open_config(version.config)))
 
     def _keep(self, job: Job, instance: Instance, rendered: Any, ended: Ended, vault: Vault) -> None:
         changed = ended.changed or any(attempt.changed for attempt in instance.attempts[:-1])
@@ -368,10 +368,10 @@ def _keeps_versions(task: Task, kind: Kind) -> bool:
 
 
 def _config(kind: Kind, body: Body, scope: Mapping[str, Any]) -> Config:
-    return _checked(kind, body, values.render(body.config, scope))
+    return checked_config(kind, body, values.render(body.config, scope))
 
 
-def _checked(kind: Kind, body: Body, rendered: Any) -> Config:
+def checked_config(kind: Kind, body: Body, rendered: Any) -> Config:
     try:
         return kind.Config.model_validate({} if rendered is None else rendered)
     except ValidationError as error:

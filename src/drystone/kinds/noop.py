@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -30,6 +31,15 @@ class Noop(api.Kind):
     def is_inline(cls, config: Mapping[str, Any]) -> bool:
         """A sleeping one takes a thread, so that the engine's loop goes on."""
         return written(config, "sleep") is None
+
+    def preview(self, ctx: api.Context, config: NoopConfig) -> api.Preview:
+        """Nothing, and its outputs are known."""
+        return api.Preview(summary="nothing to do", outputs=config.outputs)
+
+    @classmethod
+    def outline(cls, config: Mapping[str, Any], source: Path) -> api.Preview:
+        """Nothing; what is known of its outputs is."""
+        return api.Preview(certainty=api.Certainty.PARTIAL, summary="nothing to do", outputs=config.get("outputs", {}))
 
     def run(self, ctx: api.Context, config: NoopConfig) -> api.Outcome:
         """Waits, and gives the outputs back."""

@@ -13,6 +13,7 @@ lost.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -70,6 +71,21 @@ class Template(api.Kind):
     def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
         """The template, and its folder when it looks for others there."""
         return sources_of(config.get("src"), source)
+
+    def preview(self, ctx: api.Context, config: TemplateConfig) -> api.Preview:
+        """The difference to the file that is there. A file among the run's artifacts is new with every run, and changes nothing."""
+        content = _rendered(ctx, config).encode()
+        path = Path(config.dest)
+        outputs = {"path": str(path), "sha256": _digest(content)} if path.is_absolute() else api.UNKNOWN
+        if not path.is_absolute():
+            return api.Preview(summary=f"would write the artifact {config.dest}", outputs=outputs)
+        existed, now = _read(path)
+        if existed and now == content:
+            return api.Preview(summary="nothing to do", outputs={**outputs, "changed": False} if isinstance(outputs, dict) else outputs)
+        old, new = (text.decode("utf-8", "replace").splitlines() for text in (now, content))
+        diff = "\n".join(difflib.unified_diff(old, new, f"{config.dest}, now", f"{config.dest}, then", lineterm=""))
+        change = api.Change(action=api.Action.CHANGE if existed else api.Action.ADD, what=config.dest, detail=diff)
+        return api.Preview(summary=f"would {'change' if existed else 'write'} {config.dest}", changes=(change,), outputs=outputs)
 
     def run(self, ctx: api.Context, config: TemplateConfig) -> api.Outcome:
         """Outputs path (absolute), sha256, changed."""

@@ -308,6 +308,8 @@ class Kind:
     """Its outcome may be a pause."""
     asks: ClassVar[bool] = False
     """It pauses for a person's answer: where nobody can be waited for, a plan may not use it."""
+    looks_at_world: ClassVar[bool] = False
+    """Its preview looks at what tasks before it change (hosts, files), not only at its config: before they ran it may see too little."""
     outputs: ClassVar[tuple[str, ...] | None] = None
     """Names of its outputs when they are always the same: references are then checked before anything runs."""
 

@@ -195,7 +195,7 @@ def _condition(run: Run, now: datetime, id_: str) -> Record:
         if asked and not values.condition(task.when, scope_of(run, instance)):
             return _record(run, now, EventType.TASK_SKIPPED, task=id_, data={"reason": "its condition is false"})
         if is_task and task.for_each is not None:
-            data = _expansion(task.for_each, values.render(task.for_each.items, scope_of(run, instance)))
+            data = expansion(task.for_each, values.render(task.for_each.items, scope_of(run, instance)))
             return _record(run, now, EventType.TASK_EXPANDED, task=id_, data=data)
     except (values.ExpressionError, ValueError) as error:
         data = {"class": FailureClass.INVALID.value, "message": str(error), "changed": False, "final": True}
@@ -219,7 +219,7 @@ def _looks_at_each(task: Task) -> bool:
     return task.for_each is not None and any(ref.root == "each" for ref in values.references(task.when))
 
 
-def _expansion(fanout: Fanout, items: Any) -> Mapping[str, Any]:
+def expansion(fanout: Fanout, items: Any) -> Mapping[str, Any]:
     """Keys and values of the instances. Raises ValueError when `items` is nothing to fan out over."""
     if isinstance(items, Mapping):
         keys: list[Any] = list(items)

@@ -61,6 +61,7 @@ class Tally:
         self.exit_code: int | None = None
         self._outputs_size = 0
         self._problems: dict[str, Problem] = {}
+        self._changed: dict[str, list[str]] = {}
         self._stats: Mapping[str, Mapping[str, int]] | None = None
         self._tail: deque[str] = deque(maxlen=_DETAIL_LINES)
         self._errors: list[str] = []
@@ -80,7 +81,10 @@ class Tally:
                 step = _step(data)
                 return Progress(message=step, step=step)
             case "runner_on_ok":
-                return self._ended(data, "changed" if _result(data).get("changed") else "ok")
+                if _result(data).get("changed"):
+                    self._changed.setdefault(str(data.get("host", "")), []).append(_step(data))
+                    return self._ended(data, "changed")
+                return self._ended(data, "ok")
             case "runner_on_failed":
                 ignored = bool(data.get("ignore_errors"))
                 if not ignored:
@@ -90,6 +94,10 @@ class Tally:
                 self._add(data, unreachable=True)
                 return self._ended(data, "unreachable")
         return None
+
+    def would_change(self, host: str) -> list[str]:
+        """The steps that changed something on a host, or in a check would."""
+        return self._changed.get(host, [])
 
     def _read(self, text: str) -> None:
         in_error = False

@@ -41,6 +41,7 @@ class Ansible(api.Kind):
     name: ClassVar[str] = "ansible"
     Config = AnsibleConfig
     undo_when: ClassVar[api.UndoWhen] = api.UndoWhen.ATTEMPTED
+    looks_at_world: ClassVar[bool] = True
 
     @classmethod
     def changes_things(cls, config: Mapping[str, Any]) -> bool:
@@ -66,6 +67,41 @@ class Ansible(api.Kind):
             raise failure
         result = tally.result(check=config.check)
         return api.Outcome(outputs=tally.outputs, result=result, changed=result["changed"] > 0 and not config.check)
+
+
+    def preview(self, ctx: api.Context, config: AnsibleConfig) -> api.Preview:
+        """What a run would change on the hosts, by a real --check --diff."""
+        asked = config.model_copy(update={"check": True, "diff": True})
+        program = find_program(ctx.environ)
+        tally = Tally()
+        with _scratch(ctx) as scratch:
+            _play(ctx, asked, _Place(program=program, playbook=ctx.path(config.playbook), scratch=scratch), tally)
+        result = tally.result(check=True)
+        changed = [name for name, host in result["hosts"].items() if host["changed"]]
+        changes = tuple(api.Change(action=api.Action.CHANGE, what=name, detail="\n".join(tally.would_change(name))) for name in changed)
+        if (failure := tally.failure()) is not None:
+            if failure.failure_class is not FailureClass.FAILED:
+                raise failure
+            # A step may only work after those before it, which a check does not do.
+            reason = f"the check ends early: {failure.message}"
+            summary = f"would run {config.playbook}"
+            return api.Preview(
+                certainty=api.Certainty.PARTIAL, summary=summary, changes=changes, reason=reason, hosts=len(changed), outputs=api.UNKNOWN
+            )
+        hosts = len(result["hosts"])
+        summary = f"would change {len(changed)} of {hosts} host{'' if hosts == 1 else 's'}" if changed else "nothing to do"
+        outputs = api.UNKNOWN if changed else tally.outputs
+        return api.Preview(summary=summary, changes=changes, hosts=len(changed), outputs=outputs, result=result)
+
+    @classmethod
+    def outline(cls, config: Mapping[str, Any], source: Path) -> api.Preview:
+        """The playbook by its name."""
+        playbook = config.get("playbook")
+        shown = playbook if isinstance(playbook, str) else "a playbook"
+        changes = (api.Change(action=api.Action.RUN, what=shown),) if cls.changes_things(config) else ()
+        return api.Preview(
+            certainty=api.Certainty.PARTIAL, summary=f"would run {shown}", changes=changes, outputs=api.UNKNOWN, result=api.UNKNOWN
+        )
 
 
 class _Place:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -39,6 +40,16 @@ class Http(api.Kind):
     Config = HttpConfig
     idempotent: ClassVar[bool] = False
     outputs: ClassVar[tuple[str, ...] | None] = ("status", "headers", "body")
+
+    @classmethod
+    def outline(cls, config: Mapping[str, Any], source: Path) -> api.Preview:
+        """The request."""
+        url = config.get("url")
+        asked = f"{method_of(config)} {url if isinstance(url, str) else 'a URL that is not known yet'}"
+        changes = (api.Change(action=api.Action.RUN, what=asked),) if cls.changes_things(config) else ()
+        return api.Preview(
+            certainty=api.Certainty.PARTIAL, summary=f"would {asked}", changes=changes, outputs=api.UNKNOWN, result=api.UNKNOWN
+        )
 
     @classmethod
     def changes_things(cls, config: Mapping[str, Any]) -> bool:

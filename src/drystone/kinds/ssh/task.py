@@ -50,6 +50,14 @@ class Ssh(api.Kind):
     Config = SshConfig
 
     @classmethod
+    def outline(cls, config: Mapping[str, Any], source: Path) -> api.Preview:
+        """What it would do on each host, in a few words."""
+        steps = [word for word in ("wait", "upload", "run", "script", "download") if config.get(word)]
+        changes = (api.Change(action=api.Action.RUN, what="ssh " + ", ".join(steps)),) if cls.changes_things(config) else ()
+        summary = f"would {', '.join(steps) or 'connect'}"
+        return api.Preview(certainty=api.Certainty.PARTIAL, summary=summary, changes=changes, outputs=api.UNKNOWN, result=api.UNKNOWN)
+
+    @classmethod
     def changes_things(cls, config: Mapping[str, Any]) -> bool:
         """To wait and to fetch changes nothing."""
         return any(written(config, key) for key in ("upload", "run", "script"))

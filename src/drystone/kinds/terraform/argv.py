@@ -88,6 +88,10 @@ class CommandLine(Terraform):  # type: ignore[misc]
         """All outputs as one JSON object, sensitive ones in clear."""
         return self.line("output", json=IsFlagged, no_color=IsFlagged)
 
+    def show(self, plan_file: Path) -> list[str]:
+        """A saved plan as JSON, sensitive values in clear."""
+        return self.line("show", str(plan_file), json=IsFlagged, no_color=IsFlagged)
+
     def state_pull(self) -> list[str]:
         """The state as JSON; nothing at all when there is none."""
         return self.line("state pull")

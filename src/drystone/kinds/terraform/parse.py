@@ -153,6 +153,15 @@ class Stream:
         if action not in ("noop", "read"):
             self.changes[address] = Change(address=address, action=action, steps=set(_STEPS.get(action, {action})))
 
+    def plan(self, resource_changes: Sequence[Mapping[str, Any]]) -> None:
+        """Takes the changes of a saved plan, as `terraform show -json` has them."""
+        for item in resource_changes:
+            actions = item["change"]["actions"]
+            if item.get("mode") != "data" and actions not in (["no-op"], ["read"]):
+                action = actions[0] if len(actions) == 1 else "replace"
+                steps = set(_STEPS.get(action, {action}))
+                self.changes[item["address"]] = Change(address=item["address"], action=action, steps=steps)
+
     def _step(self, message: Mapping[str, Any], *, failed: bool) -> None:
         change = self.changes.get(_address(message))
         if change is None:

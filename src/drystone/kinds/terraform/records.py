@@ -97,11 +97,18 @@ class Records:
 
     folder: Path
     kept_runs: int = field(default=KEPT_RUNS)
+    state_folder: Path | None = None
+    """Where the state is, when it is not here: a preview looks at that of the instance."""
 
     @property
     def state(self) -> Path:
         """The environment's own state file."""
-        return self.folder / "terraform.tfstate"
+        return self.states / "terraform.tfstate"
+
+    @property
+    def states(self) -> Path:
+        """The folder of the state and of those of workspaces."""
+        return self.state_folder or self.folder
 
     @property
     def plan_file(self) -> Path:

@@ -205,6 +205,21 @@ class Session:
             ) from error
         return data
 
+    def use(self, saved: bytes) -> tuple[bool, Stream]:
+        """Takes a plan that was saved, in the place of a new one. Terraform refuses it when the state has moved since."""
+        self.ctx.log("applying the saved plan of the preview")
+        write_atomic(self.records.plan_file, saved, 0o600)
+        planned = self.planned()
+        stream = Stream()
+        stream.plan(planned.get("resource_changes") or ())
+        moved = [item for item in (planned.get("output_changes") or {}).values() if item.get("actions") not in (["no-op"], ["read"])]
+        return bool(stream.changes or moved), stream
+
+    def planned(self) -> dict[str, Any]:
+        """The plan file as `terraform show -json` has it: resource_changes, output_changes. Sensitive values are in clear."""
+        found: dict[str, Any] = json.loads(self._read("show", self.lines.show(self.records.plan_file)))
+        return found
+
     def state(self) -> dict[str, Any] | None:
         """The state as it is stored; None when there is none yet."""
         if self.facts.backend is None:
@@ -215,7 +230,7 @@ class Session:
     def state_file(self) -> Path:
         """The environment's own state."""
         name = self.config.workspace
-        return self.records.folder / "terraform.tfstate.d" / name / "terraform.tfstate" if name else self.records.state
+        return self.records.states / "terraform.tfstate.d" / name / "terraform.tfstate" if name else self.records.state
 
     def _variables(self) -> bytes | None:
         try:

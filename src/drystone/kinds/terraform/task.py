@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from drystone.errors import AttemptError
-from drystone.kinds.terraform import binary, parse, source
+from drystone.kinds.terraform import binary, parse, preview, source
 from drystone.kinds.terraform.config import Guards, TerraformConfig
 from drystone.kinds.terraform.failures import LOCK_RETRY
 from drystone.kinds.terraform.parse import Change, Stream
@@ -88,6 +88,29 @@ class Terraform(api.Kind):
                 return Outcome(changed=False)
             return self._destroy(ctx, config, self._session(ctx, config, records))
 
+    def preview(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
+        """What a run would apply, by a real plan. All of it happens in a copy of the records, which goes with the preview."""
+        records = preview.copy_of(records_of(ctx, config), ctx.workspace)
+        with at_work(records):
+            session = self._session(ctx, config, records)
+            session.enter(self._version(ctx, config, records))
+            _, stream = session.plan()
+            check_guards(config.guards, stream.changes)
+            return preview.of(session)
+
+    def bound(self, ctx: api.Context, config: TerraformConfig) -> Mapping[str, str]:
+        """What a saved preview of this rests on, as it is now."""
+        records = preview.copy_of(records_of(ctx, config), ctx.workspace)
+        with at_work(records):
+            session = self._session(ctx, config, records)
+            session.enter(self._version(ctx, config, records))
+            return preview.bound(session)
+
+    @classmethod
+    def outline(cls, config: Mapping[str, Any], source: Path) -> api.Preview:
+        """The resources that the module's text has."""
+        return preview.outline(config, source)
+
     def recover(self, ctx: api.Context, config: TerraformConfig) -> None:
         """After a lost attempt: its plan file goes, and a state that it could not store is put in its place.
 
@@ -125,7 +148,7 @@ class Terraform(api.Kind):
         return records.keep(module, config.vars, [ctx.path(file) for file in config.var_files], config.targets, base)
 
     def _apply(self, ctx: api.Context, config: TerraformConfig, session: Session) -> Outcome:
-        changes, stream = session.plan()
+        changes, stream = session.plan() if ctx.saved is None else session.use(ctx.saved)
         check_guards(config.guards, stream.changes)
         records, version = session.records, session.version
         if changes:

@@ -141,7 +141,7 @@ def _place_links(work: Path, links: Mapping[str, Path]) -> None:
 
 
 def _write_override(file: Path, records: Records) -> None:
-    backend = {"path": str(records.state), "workspace_dir": str(records.folder / "terraform.tfstate.d")}
+    backend = {"path": str(records.state), "workspace_dir": str(records.states / "terraform.tfstate.d")}
     write_atomic(file, json.dumps({"terraform": {"backend": {"local": backend}}}).encode(), 0o600)
 
 
