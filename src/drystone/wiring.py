@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from drystone.app.subplans import SubPlans
     from drystone.app.world import Observer, World
     from drystone.core.parts import Part
+    from drystone.core.run import Run
     from drystone.core.saved_preview import SavedPart
     from drystone.engines.attempt import Performer
     from drystone.engines.context import AttemptContext
     from drystone.engines.embedded.engine import EmbeddedEngine
     from drystone.engines.foreseer import Foreseer
     from drystone.engines.layout import Layout
+    from drystone.engines.standing import Good
     from drystone.engines.vault import Vault
     from drystone.plugin.registry import Registry
     from drystone.ports import Bundles, Clock, Ids, Journal
@@ -117,6 +120,8 @@ class Parts:
 
     def __init__(self, project: Path) -> None:
         self.project = project
+        self._good: dict[str, Good | None] = {}
+        self._looking = threading.Lock()
 
     @cached_property
     def registry(self) -> Registry:
@@ -284,8 +289,24 @@ class Parts:
             standing_of=partial(standing_in, self.journal),
             sub_plans=lambda part, ctx: self.sub_plans(performer, here(), part, ctx),
             tree_of=lambda bundle, root: self.bundles.tree(bundle, root),
+            good_of=lambda run: self.good_of(here(), run),
+            manifest_of=self.bundles.manifest,
         )
         return performer
+
+    def good_of(self, here: World, run: Run) -> Good | None:
+        """The last good run of the same plan in the same environment, looked up once for each run."""
+        from drystone.app import environments
+        from drystone.engines.standing import Good
+
+        if run.environment is None:
+            return None
+        with self._looking:
+            if run.id not in self._good:
+                look = environments.last_good(here, run.environment, run.graph.plan.name)
+                undone = frozenset[str]() if look is None else environments.undone_since(here, run.environment, look)
+                self._good[run.id] = None if look is None else Good(run=look.run, bundle=look.record.bundle, undone=undone)
+            return self._good[run.id]
 
     def sub_plans(self, performer: Performer, here: World, part: Part, ctx: AttemptContext) -> SubPlans:
         """Runs plans inside an attempt: its secrets stay hidden there too, and kinds keep their daemons when a part has ended."""

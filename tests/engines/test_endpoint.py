@@ -14,9 +14,9 @@ from drystone.adapters.clock import SystemClock
 from drystone.adapters.process import SupervisedProcess
 from drystone.adapters.redact import Redactor
 from drystone.adapters.secrets import ProjectSecrets
-from drystone.engines.attempt import _ended_badly
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
+from drystone.engines.ended import ended_badly
 from drystone.engines.vault import Vault
 from drystone.errors import AttemptError, CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
 from drystone.settings import SecretSettings
@@ -128,7 +128,7 @@ def test_an_attempt_that_got_no_further_was_held_back(make: Make) -> None:
     ctx = make()
     with pytest.raises(HeldBackError) as caught:
         go(ctx)
-    ended = _ended_badly(caught.value, ctx)
+    ended = ended_badly(caught.value, ctx)
     assert (ended.held, ended.changed, ended.has_log) == (True, False, False)
     assert ended.retry_in is not None and ended.failure is not None
     assert ended.failure.failure_class is FailureClass.UNREACHABLE
@@ -140,7 +140,7 @@ def test_one_that_tried_by_itself_until_it_was_held_back_is_an_attempt(make: Mak
         go(ctx, DOWN)
     with pytest.raises(HeldBackError) as caught:
         go(ctx)
-    ended = _ended_badly(caught.value, ctx)
+    ended = ended_badly(caught.value, ctx)
     assert not ended.held
     assert ended.retry_in == caught.value.retry_in
 
@@ -151,4 +151,4 @@ def test_one_that_is_held_back_at_the_second_of_two_endpoints_that_it_enters_at_
     ctx = make()
     with pytest.raises(HeldBackError) as caught, ctx.endpoint("http://first:80"), ctx.endpoint("http://second:80"):
         raise AssertionError("not let in")
-    assert _ended_badly(caught.value, ctx).held
+    assert ended_badly(caught.value, ctx).held

@@ -152,3 +152,60 @@ def test_a_lock_of_a_dead_process_is_freed_without_force(project: Project) -> No
     (project.folder / "hold").unlink()
     ran(project, "run", "site")
     assert "is not locked" in ran(project, "env", "unlock", "staging", "--reason", "again", code=1).stderr
+
+
+CHANGED_ONLY = """
+drystone: 1
+name: site
+inputs:
+  version: {type: string, default: "1"}
+  secret: {type: string, secret: true, default: a}
+environment: staging
+tasks:
+  base:
+    terraform: {module: modules/base, vars: {text: "{{ inputs.version[0] }}"}}
+  app:
+    template: {src: app.j2, dest: APP, vars: {version: "{{ inputs.version }}", text: "{{ tasks.base.outputs.text }}"}}
+  hook:
+    needs: [app]
+    command: {argv: [./hook, "{{ run.id }}"], env: {SECRET: "{{ inputs.secret }}"}}
+    undo: none
+outputs: {text: "{{ tasks.base.outputs.text }}", hook: "{{ tasks.hook.outputs.stdout }}"}
+"""
+
+
+def test_changed_only_leaves_what_nothing_has_changed_for_and_gives_what_it_gave(project: Project) -> None:
+    project.write("site", CHANGED_ONLY.replace("APP", str(project.folder / "app.txt")))
+    project.write("modules/base/main.tf", MODULE)
+    project.write("app.j2", "{{ version }} {{ text }}\n")
+    project.write("hook.sh", "")
+    (project.folder / "hook").write_text("#!/bin/sh\necho hooked; echo x >> hooks\n")
+    (project.folder / "hook").chmod(0o755)
+
+    def done(*words: str) -> dict[str, str]:
+        ran(project, "run", "site", "--changed-only", *words)
+        return {task["id"]: task["status"] for task in project.shown()["tasks"]}
+
+    assert done() == {"base": "succeeded", "app": "succeeded", "hook": "succeeded"}, "nothing is known yet"
+    outputs = project.shown()["outputs"]
+    first = project.shown()["id"]
+    assert done() == {"base": "skipped", "app": "skipped", "hook": "skipped"}
+    assert project.shown()["outputs"] == outputs
+    assert f"unchanged since run {first}" in ran(project, "logs").stdout
+    assert project.lines("hooks") == ["x"]
+    assert done("-iversion=1.1") == {"base": "skipped", "app": "succeeded", "hook": "skipped"}
+    assert done("-iversion=1.1", "-isecret=b") == {"base": "skipped", "app": "skipped", "hook": "succeeded"}
+    project.write("app.j2", "changed {{ version }} {{ text }}\n")
+    assert done("-iversion=1.1", "-isecret=b") == {"base": "skipped", "app": "succeeded", "hook": "skipped"}
+    assert done("-iversion=2", "-isecret=b") == {"base": "succeeded", "app": "succeeded", "hook": "skipped"}
+    # What was left as it stood is destroyed with the rest.
+    ran(project, "env", "destroy", "staging", "--yes")
+    assert shown(project)["tasks"] == []
+    assert done("-iversion=2", "-isecret=b") == {"base": "succeeded", "app": "succeeded", "hook": "skipped"}
+    ran(project, "undo", "last", "--yes")
+    assert done("-iversion=2", "-isecret=b") == {"base": "succeeded", "app": "succeeded", "hook": "skipped"}
+
+
+def test_changed_only_needs_an_environment(project: Project) -> None:
+    project.write("none", "drystone: 1\nname: none\ntasks: {a: {noop: {}}}\n")
+    assert "has no environment" in ran(project, "run", "none", "--changed-only", code=1).stderr

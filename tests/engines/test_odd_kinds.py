@@ -19,9 +19,10 @@ from drystone.core import codec
 from drystone.core.plan import Body
 from drystone.core.run import new_run
 from drystone.core.values import Secret
-from drystone.engines.attempt import MAX_DETAIL, Ended, Job, Performer
+from drystone.engines.attempt import Job, Performer
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import Control
+from drystone.engines.ended import MAX_DETAIL, Ended
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
 from drystone.errors import NotFoundError, PermanentError

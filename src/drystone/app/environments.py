@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from drystone.plugin.hosts import Host
 
 CLAIM = timedelta(minutes=1)
+TAKEN_BACK = frozenset({RunStatus.COMPENSATING, RunStatus.COMPENSATED, RunStatus.COMPENSATION_FAILED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +116,23 @@ def _standing(looks: Sequence[Look]) -> list[Standing]:
     found = [item for some in facts.values() if (item := _stands(some)) is not None]
     places = {id(look): number for number, look in enumerate(looks)}
     return sorted(found, key=lambda item: places[id(item.look)])
+
+
+def last_good(world: World, environment: str, plan: str) -> Look | None:
+    """The newest run of a plan there that succeeded."""
+    found = world.journal().summaries(plan=plan, environment=environment, limit=None)
+    newest = next((item for item in found if item.status is RunStatus.SUCCEEDED), None)
+    return None if newest is None else reading.look(world, newest.id)
+
+
+def undone_since(world: World, environment: str, good: Look) -> frozenset[str]:
+    """Instances of the plan that some run took back after the good one had ended: what it says of them does not hold any more."""
+    ended = good.run.finished_at
+    found = world.journal().summaries(plan=good.record.plan, environment=environment, limit=None)
+    back = [item for item in found if item.status in TAKEN_BACK]
+    later = [item.id for item in back if ended is None or item.finished_at is None or item.finished_at >= ended]
+    taken_back = [reading.look(world, id_).run for id_ in later]
+    return frozenset(instance.id for run in taken_back for instance in run.in_order() if instance.undo.attempts)
 
 
 def _stands(facts: Sequence[tuple[Look, Instance]]) -> Standing | None:

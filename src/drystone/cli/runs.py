@@ -39,6 +39,9 @@ def run(
     approve_deferred: Annotated[
         bool, typer.Option("--approve-deferred", help="With --preview: do not ask once what was not certain in it is.")
     ] = False,
+    changed_only: Annotated[
+        bool, typer.Option("--changed-only", help="Leave what nothing has changed for since the last good run of the environment.")
+    ] = False,
     token: Annotated[str | None, typer.Option("--token", metavar="T", help="Twice with the same token starts one run.")] = None,
     wait: Wait = None,
     yes: Yes = False,
@@ -53,6 +56,7 @@ def run(
     from drystone import wiring
     from drystone.app import runs
     from drystone.app.inputs import Given
+    from drystone.core.run import Manner
 
     given = Given(pairs=pairs or (), file=inputs)
     if preview is not None:
@@ -63,7 +67,13 @@ def run(
     plan = session(ctx).plan(word)
     world = wiring.world(plan.project)
     prepared = runs.prepare(world, plan, given)
-    hand = runs.start(world, _completed(prepared, ask=not yes and not json), token=token)
+    if changed_only and prepared.graph.plan.environment is None:
+        raise RefusedError(
+            f'plan "{prepared.graph.plan.name}" has no environment, so nothing is known of its last good run',
+            hint="give the plan an `environment`, or leave --changed-only out",
+        )
+    manner = Manner(changed_only=changed_only)
+    hand = runs.start(world, _completed(prepared, ask=not yes and not json), token=token, manner=manner)
     return drive(world, hand, json=json, wait=wait, asks=not yes)
 
 

@@ -6,14 +6,11 @@ whatever a kind does, the answer is an `Ended`.
 
 from __future__ import annotations
 
-import errno
 import itertools
 import json
 import shutil
-import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,26 +20,20 @@ from pydantic import ValidationError
 from drystone.core import codec, durations, values
 from drystone.core.parts import Part, part_of
 from drystone.core.plan import Body, Poll, Task, UndoMode
-from drystone.core.run import Failure, Instance, Run, scope_of
+from drystone.core.run import Instance, Run, scope_of
 from drystone.core.saved_preview import SavedPart, digest_of
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control, no_sub_plans
+from drystone.engines.ended import Ended, ended_badly, ended_well, explained
 from drystone.engines.layout import Layout
 from drystone.engines.previewed import Previewed, bound_now
+from drystone.engines.standing import GoodOf, ManifestOf, is_same, reason_to_leave
 from drystone.engines.vault import Vault
 from drystone.engines.versions import StandingOf, Version, Versions
-from drystone.errors import AttemptError, DrystoneError, FailureClass, HeldBackError, PermanentError, TemporaryError
+from drystone.errors import DrystoneError, FailureClass, PermanentError, TemporaryError
 from drystone.plugin.api import Config, Kind, Outcome, Pause, SubPlans
 from drystone.plugin.registry import Registry
 from drystone.ports import Process
-
-MAX_OUTPUTS_BYTES = 1 << 20
-"""Outputs of one attempt: the store holds references, not data; larger things are artifacts."""
-MAX_MESSAGE = 4_000
-"""Characters of a failure's message, and of its hint: a person reads them in a table."""
-MAX_DETAIL = 64_000
-"""Characters of a failure's detail."""
-_STRICT = json.JSONEncoder(default=str, allow_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,24 +58,6 @@ class Job:
     label: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """How an attempt ended. `failure` None means success, or that it waits (`pause`). Nothing here holds a secret in clear."""
-
-    outputs: Any = None
-    result: Mapping[str, Any] = field(default_factory=dict)
-    changed: bool = True
-    failure: Failure | None = None
-    pause: Pause | None = None
-    retry_in: timedelta | None = None
-    held: bool = False
-    """A circuit breaker held it back before it did anything, for `retry_in`."""
-    stands: str = ""
-    """The run whose version stands: nothing was done, for `reason`."""
-    reason: str = ""
-    has_log: bool = False
-
-
 class Performer:
     """Makes attempts. One for each engine; `perform` is called from many threads at once."""
 
@@ -97,6 +70,8 @@ class Performer:
         environ: Mapping[str, str],
         breakers: Breakers,
         standing_of: StandingOf,
+        good_of: GoodOf = lambda run: None,
+        manifest_of: ManifestOf = lambda bundle: None,
         sub_plans: Callable[[Part, AttemptContext], SubPlans] = lambda part, ctx: no_sub_plans(ctx),
         tree_of: Callable[[str, Path], Path | None] = lambda bundle, root: None,
     ) -> None:
@@ -107,6 +82,7 @@ class Performer:
         self._environ = dict(environ)
         self._breakers = breakers
         self._standing_of = standing_of
+        self._good_of, self._manifest_of = good_of, manifest_of
         self._sub_plans = sub_plans
         self._tree_of = tree_of
         self._previewed = Previewed(layout)
@@ -142,7 +118,7 @@ class Performer:
             return self._attempt(job, vault, ctx)
         # A stranger's kind may raise anything; what would end this thread would leave the run waiting for ever.
         except BaseException as error:
-            return _ended_badly(_explained(error, ctx), ctx)
+            return ended_badly(explained(error, ctx), ctx)
         finally:
             ctx.close()
 
@@ -152,6 +128,8 @@ class Performer:
         task = job.run.task_of(instance)
         scope = _scope(job, instance, vault)
         kind = self._registry.get(body.kind)
+        if not job.undo and (left := self._left(job, kind, scope, vault, ctx)) is not None:
+            return left
         rendered = values.render(body.config, scope)
         config = checked_config(kind, body, rendered)
         ctx.control.check()
@@ -171,10 +149,32 @@ class Performer:
                 outcome = kind.run(ctx, config) if task.poll is None else polled(kind, config, task.poll, scope, ctx)
         if outcome.pause is not None and job.undo:
             _sit_out(outcome.pause, ctx)
-        ended = _ended_well(_bound(outcome, job), kind, vault, ctx)
+        ended = ended_well(_bound(outcome, job), kind, vault, ctx)
         if not job.undo and ended.pause is None and _keeps_versions(task, kind):
             self._keep(job, instance, rendered, ended, vault)
         return ended
+
+    def _left(self, job: Job, kind: Kind, scope: Mapping[str, Any], vault: Vault, ctx: AttemptContext) -> Ended | None:
+        """What is left as it stands, with what the last good run says that it gave; None when it is to be done."""
+        run, instance = job.run, job.run.instances[job.instance]
+        if run.manner.only is None and not run.manner.changed_only:
+            return None
+        if (good := self._good_of(run)) is None or job.instance not in good.run.instances:
+            return None
+        config = run.task_of(instance).body.config
+
+        def same() -> bool:
+            before = good.run.instances[job.instance]
+            old = replace(job, run=good.run, bundle=good.bundle)
+            then = (good.run.task_of(before).body.config, _scope(old, before, vault), good.bundle)
+            return is_same(kind, (config, scope, job.bundle), then, ctx.source, self._manifest_of)
+
+        if not (reason := reason_to_leave(good, run, instance, same)):
+            return None
+        known = good.run.instances[job.instance]
+        ctx.log(reason)
+        stands = known.stands or good.run.id
+        return Ended(outputs=known.outputs, result=known.result, changed=False, stands=stands, reason=reason, has_log=True)
 
     def _undone(self, job: Job, kind: Kind, config: Config, vault: Vault, ctx: AttemptContext) -> Outcome:
         """Takes a task back: by the body that its undo names (`kind` is its kind), by the kind's own undo, or by its last good version."""
@@ -388,18 +388,6 @@ def _sit_out(pause: Pause, ctx: AttemptContext) -> None:
     ctx.wait(pause.duration or max(timedelta(), (pause.until or ctx.control.clock.now()) - ctx.control.clock.now()))
 
 
-def _ended_well(outcome: Outcome, kind: Kind, vault: Vault, ctx: AttemptContext) -> Ended:
-    try:
-        outputs, size = _as_stored(vault.seal_outputs(outcome.outputs, outcome.sensitive))
-        result, _ = _as_stored(vault.redactor.data(dict(outcome.result)))
-    except (TypeError, ValueError) as error:
-        raise PermanentError(FailureClass.CRASHED, f'kind "{kind.name}" gave outputs that are not JSON: {error}') from error
-    if size > MAX_OUTPUTS_BYTES:
-        message = f"outputs of {size:,} bytes are more than the store takes ({MAX_OUTPUTS_BYTES:,})"
-        raise PermanentError(FailureClass.INVALID, message, hint="write them to a file and give its path")
-    return Ended(outputs=outputs, result=result, changed=outcome.changed, pause=_redacted(outcome.pause, vault), has_log=ctx.has_log)
-
-
 def _bound(outcome: Outcome, job: Job) -> Outcome:
     """A question says what a yes is for: the saved preview, else what the run rests on, its bundle and its inputs as they are stored."""
     pause = outcome.pause
@@ -408,74 +396,3 @@ def _bound(outcome: Outcome, job: Job) -> Outcome:
     # Secrets are handles there, which tell nothing about them.
     digest = job.run.manner.preview or digest_of([job.bundle, json.loads(codec.pack(job.run.inputs))])
     return replace(outcome, pause=replace(pause, approval=replace(pause.approval, digest=digest)))
-
-
-def _redacted(pause: Pause | None, vault: Vault) -> Pause | None:
-    if pause is None or pause.approval is None:
-        return pause
-    return replace(pause, approval=replace(pause.approval, message=vault.redactor.text(pause.approval.message)))
-
-
-def _as_stored(data: Any) -> tuple[Any, int]:
-    """JSON data as the journal will give it back (a key is text, a tuple a list), so that a replay sees the same; and its size.
-
-    Raises TypeError or ValueError when it is no JSON.
-    """
-    if not data and isinstance(data, dict):
-        return data, 2
-    text = codec.pack(data)
-    if "NaN" in text or "Infinity" in text:
-        _STRICT.encode(data)
-    return codec.unpack(text), len(text)
-
-
-def _explained(error: BaseException, ctx: AttemptContext) -> AttemptError:
-    """Whatever was raised, as one of the errors that kinds raise; before the kind has begun nothing can have changed."""
-    match error:
-        case AttemptError():
-            return error
-        case values.ExpressionError():
-            return PermanentError(FailureClass.INVALID, str(error), changed=ctx.has_begun)
-        case DrystoneError():
-            return PermanentError(FailureClass.INVALID, error.message, changed=ctx.has_begun, hint=error.hint)
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = f' where "{error.filename}" should be' if error.filename else ""
-            return PermanentError(FailureClass.CRASHED, f"the disk is full{where}", changed=ctx.has_begun, hint="make room, then run again")
-        case _:
-            with suppress(OSError, ValueError):
-                for line in traceback.format_exception(error):
-                    ctx.log(line.rstrip("\n"))
-            message = f"unexpected {type(error).__name__} in the kind: {_said(error)}"
-            return PermanentError(FailureClass.CRASHED, message, hint="its traceback is in the log")
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "it cannot say what is wrong"
-
-
-def _ended_badly(error: AttemptError, ctx: AttemptContext) -> Ended:
-    message = ctx.redactor.text(str(error.message))
-    failure = Failure(
-        failure_class=error.failure_class,
-        message=_cut(message, MAX_MESSAGE),
-        detail=_cut(ctx.redactor.text(str(error.detail)), MAX_DETAIL),
-        hint=_cut(ctx.redactor.text(str(error.hint)), MAX_MESSAGE),
-        permanent=error.permanent,
-    )
-    if isinstance(error, HeldBackError) and not ctx.has_tried:
-        return Ended(failure=failure, changed=error.changed, retry_in=error.retry_in, held=True, has_log=ctx.has_log)
-    # The disk may be full, or the log closed: that must not hide the failure.
-    with suppress(OSError, ValueError):
-        ctx.log(f"{error.failure_class.value}: {message}")
-    result = ctx.redactor.data(error.result)
-    return Ended(failure=failure, result=result, changed=error.changed, retry_in=error.retry_in, has_log=True)
-
-
-def _cut(text: str, longest: int) -> str:
-    """The beginning and the end of a long text; all of it is in the log."""
-    if len(text) <= longest:
-        return text
-    return f"{text[: longest // 2]} ... {text[-longest // 2 :]}"

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from drystone.core.events import Event
 from drystone.core.run import Run, evolve
-from drystone.engines.attempt import Ended
 from drystone.engines.context import Control
+from drystone.engines.ended import Ended
 from drystone.engines.vault import Vault
 from drystone.ports import Lease, RunRecord
 
