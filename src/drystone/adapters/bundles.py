@@ -71,7 +71,8 @@ class BundleStore:
             return self._kept(Path(os.path.abspath(root)), paths, texts)
         except OSError as error:
             where = f'"{error.filename}"' if error.filename else "a file"
-            raise ProjectError(f"what the run uses cannot be kept: {where}: {error.strerror or error}") from error
+            hint = "make the project's .drystone folder writable, and see that the disk has room"
+            raise ProjectError(f"what the run uses cannot be kept: {where}: {(error.strerror or str(error)).lower()}", hint=hint) from error
 
     def _kept(self, root: Path, paths: Iterable[Path], texts: Mapping[str, str]) -> str:
         found = _Found(root)

@@ -151,3 +151,9 @@ def test_without_hosts_the_project_says_where_to_work(attempt, playbook, run, pr
     (project / "hosts.yaml").write_text("all: {hosts: {mine: {ansible_connection: local}}}\n")
     (project / "ansible.cfg").write_text("[defaults]\ninventory = hosts.yaml\n")
     assert list(run(attempt, playbook=playbook("- debug: {msg: x}")).result["hosts"]) == ["mine"]
+
+
+def test_outputs_whose_names_say_so_are_secret_and_those_that_the_plan_names(attempt, playbook, run, local):
+    book = playbook("- set_stats: {data: {version: 3, db_password: x, API_TOKEN: y, licence_1: z}}")
+    assert run(attempt, playbook=book, hosts=local).sensitive == {"db_password", "API_TOKEN"}
+    assert run(attempt, playbook=book, hosts=local, sensitive=["licence_*"]).sensitive == {"db_password", "API_TOKEN", "licence_1"}

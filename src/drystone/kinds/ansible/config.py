@@ -55,6 +55,7 @@ class AnsibleConfig(api.Config):
     forks: int | None = Field(default=None, ge=1, le=500, description="hosts at once")
     become: bool | Become = Field(default=False, description="become root, or the user that is named")
     vault: Vaults = Field(default=(), description="what opens encrypted files")
+    sensitive: Texts = Field(default=(), description="outputs that are secret, with * for any text, besides those whose names say so")
     collections: Texts = Field(default=(), description="folders with collections, searched first")
     env: Env = Field(default_factory=dict, description="environment variables for Ansible")
     verbosity: int = Field(default=0, ge=0, le=5, description="how much Ansible tells in the log")

@@ -14,8 +14,9 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from drystone.plugin.files import user_path
 
 GRACE = timedelta(seconds=20)
 """How long Ansible may take to end after a cancel: it ends its own workers first, which takes it a few seconds."""
+_SECRET_NAMES = ("*password*", "*passwd*", "*passphrase*", "*secret*", "*token*", "*private_key*", "*api_key*", "*access_key*")
 _PREFIX = "drystone-"
 _MAX_ROOT_LENGTH = 50
 """A socket's path has at most 107 bytes; Ansible's and ssh's own parts of it take 40."""
@@ -66,7 +68,12 @@ class Ansible(api.Kind):
             failure.changed = failure.changed and not config.check
             raise failure
         result = tally.result(check=config.check)
-        return api.Outcome(outputs=tally.outputs, result=result, changed=result["changed"] > 0 and not config.check)
+        return api.Outcome(
+            outputs=tally.outputs,
+            result=result,
+            changed=result["changed"] > 0 and not config.check,
+            sensitive=_sensitive(tally.outputs, config.sensitive),
+        )
 
 
     def preview(self, ctx: api.Context, config: AnsibleConfig) -> api.Preview:
@@ -102,6 +109,12 @@ class Ansible(api.Kind):
         return api.Preview(
             certainty=api.Certainty.PARTIAL, summary=f"would run {shown}", changes=changes, outputs=api.UNKNOWN, result=api.UNKNOWN
         )
+
+
+def _sensitive(names: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:
+    """Outputs whose names say that they are secret, or of which the plan says so."""
+    wanted = [pattern.lower() for pattern in (*_SECRET_NAMES, *patterns)]
+    return frozenset(name for name in names if any(fnmatchcase(name.lower(), pattern) for pattern in wanted))
 
 
 class _Place:
