@@ -17,7 +17,7 @@ from drystone.adapters.clock import SystemClock
 from drystone.adapters.process import SupervisedProcess
 from drystone.adapters.redact import Redactor
 from drystone.adapters.secrets import ProjectSecrets
-from drystone.engines import attempt
+from drystone.engines import ended
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
 from drystone.engines.vault import Vault
@@ -128,7 +128,7 @@ def test_a_log_says_how_many_lines_it_lost(context: Callable[[Callable[[], Path]
 
 def test_a_disk_that_is_full_is_told_without_a_traceback(context: Callable[[Callable[[], Path]], AttemptContext], tmp_path: Path) -> None:
     ctx = context(lambda: tmp_path)
-    told = attempt._explained(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/srv/x"), ctx)
+    told = ended.explained(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/srv/x"), ctx)
     assert (told.failure_class, told.message) == (FailureClass.CRASHED, 'the disk is full where "/srv/x" should be')
     assert told.hint == "make room, then run again"
     assert not (tmp_path / "log").exists()
