@@ -283,6 +283,19 @@ class LockInfo:
     since: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerInfo:
+    """A process that serves the project. `address`: URL of its web side, empty when it has none."""
+
+    owner: str
+    address: str
+    since: datetime
+
+
+BEGINNING = timedelta(minutes=1)
+"""So long after its creation a run that nobody took yet is left to who created it, who is about to take it."""
+
+
 class Journal(Protocol):
     """Durable storage of runs. When `append` returns, the events survive kill -9 and power loss."""
 
@@ -392,6 +405,25 @@ class Journal(Protocol):
 
     def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:
         """Task -> seconds that its instances took, from first start to success, in the newest `limit` runs of the plan that succeeded."""
+        ...
+
+    def unattended(self, now: datetime) -> Sequence[str]:
+        """Runs that have not ended, and are no part of another, which no live process drives; oldest first.
+
+        Not those that were created just now (`BEGINNING`) and never taken.
+        """
+        ...
+
+    def serve(self, server: ServerInfo, until: datetime) -> None:
+        """This process serves the project, at least until then."""
+        ...
+
+    def stop_serving(self, owner: str) -> None:
+        """It does no more; harmless when it did not."""
+        ...
+
+    def servers(self, now: datetime) -> Sequence[ServerInfo]:
+        """Those that are alive, the oldest first."""
         ...
 
     def examine(self) -> None:

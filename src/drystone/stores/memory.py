@@ -11,7 +11,7 @@ from drystone.core import codec
 from drystone.core.events import Event
 from drystone.core.states import RunStatus, TaskStatus
 from drystone.errors import StoreError
-from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, RunSummary, TaskRow
+from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, RunSummary, ServerInfo, TaskRow
 from drystone.stores import answers, sharing
 from drystone.stores.sharing import Seat
 
@@ -43,6 +43,7 @@ class MemoryJournal:
         self._lines: dict[str, dict[str, datetime]] = {}
         self._seats: dict[str, dict[str, Seat]] = {}
         self._requests: dict[str, Request] = {}
+        self._servers: dict[str, tuple[ServerInfo, datetime]] = {}
 
     def create(self, record: RunRecord, summary: RunSummary, lock: LockInfo | None = None) -> None:
         """A new run, and its lock."""
@@ -283,6 +284,34 @@ class MemoryJournal:
         """Forgets all wishes for a run: it has ended."""
         with self._guard:
             self._requests = {each: request for each, request in self._requests.items() if request.run != run}
+
+    def unattended(self, now: datetime) -> Sequence[str]:
+        """Runs that have not ended which no live process drives, oldest first."""
+        with self._guard:
+            return [
+                kept.record.id
+                for kept in reversed(self._newest_first())
+                if not kept.summary.status.is_final
+                and kept.record.parent is None
+                and sharing.is_unattended(kept.owner, kept.until, kept.epoch, kept.record.created_at, now, self._is_alive)
+            ]
+
+    def serve(self, server: ServerInfo, until: datetime) -> None:
+        """This process serves the project, at least until then."""
+        with self._guard:
+            since = self._servers[server.owner][0].since if server.owner in self._servers else server.since
+            self._servers[server.owner] = (replace(server, since=since), until)
+
+    def stop_serving(self, owner: str) -> None:
+        """It does no more."""
+        with self._guard:
+            self._servers.pop(owner, None)
+
+    def servers(self, now: datetime) -> Sequence[ServerInfo]:
+        """Those that are alive, the oldest first."""
+        with self._guard:
+            living = (info for info, until in self._servers.values() if sharing.is_driven(info.owner, until, now, self._is_alive))
+            return sorted(living, key=lambda info: (info.since, info.owner))
 
     def examine(self) -> None:
         """Nothing can be damaged."""

@@ -155,3 +155,19 @@ FROM (
 ) AS newest JOIN tasks ON tasks.run = newest.id
 WHERE tasks.status = 'succeeded' AND tasks.started_at IS NOT NULL AND tasks.finished_at IS NOT NULL
 ORDER BY newest.number DESC, newest.id DESC, tasks.id;
+
+-- name: open
+-- Runs that have not ended, oldest first. The list of states is that of the index.
+SELECT runs.id, owner, lease_until, epoch, runs.created_at FROM run_states JOIN runs ON runs.id = run_states.run
+WHERE status IN ('queued', 'running', 'waiting', 'compensating') AND runs.parent IS NULL
+ORDER BY runs.number, runs.id;
+
+-- name: serve
+INSERT INTO servers (owner, address, since, lease_until) VALUES (:owner, :address, :since, :until)
+ON CONFLICT (owner) DO UPDATE SET address = excluded.address, lease_until = excluded.lease_until;
+
+-- name: stop_serving
+DELETE FROM servers WHERE owner = :owner;
+
+-- name: servers
+SELECT owner, address, since, lease_until FROM servers ORDER BY since, owner;

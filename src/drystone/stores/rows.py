@@ -8,7 +8,7 @@ from typing import Any
 
 from drystone.core import codec
 from drystone.core.states import RunStatus
-from drystone.ports import LockInfo, Place, Request, RunRecord, RunSummary, TaskRow
+from drystone.ports import LockInfo, Place, Request, RunRecord, RunSummary, ServerInfo, TaskRow
 from drystone.stores import sharing
 from drystone.stores.sharing import Seat
 
@@ -169,6 +169,22 @@ def from_request(request: Request) -> Mapping[str, Any]:
 def to_request(row: Row) -> Request:
     """Of requests."""
     return Request(id=row[0], run=row[1], type=row[2], by=row[3], at=codec.from_text(row[4]), data=codec.unpack(row[5]))
+
+
+def is_unattended(row: Row, now: datetime, is_alive: Callable[[str], bool | None]) -> bool:
+    """Of open."""
+    return sharing.is_unattended(row[1], _from_text(row[2]), row[3], codec.from_text(row[4]), now, is_alive)
+
+
+def from_server(server: ServerInfo, until: datetime) -> Mapping[str, Any]:
+    """For serve."""
+    return {"owner": server.owner, "address": server.address, "since": codec.to_text(server.since), "until": codec.to_text(until)}
+
+
+def to_servers(found: Iterable[Row], now: datetime, is_alive: Callable[[str], bool | None]) -> list[ServerInfo]:
+    """Of servers: those that are alive."""
+    living = (row for row in found if sharing.is_driven(row[0], codec.from_text(row[3]), now, is_alive))
+    return [ServerInfo(owner=row[0], address=row[1], since=codec.from_text(row[2])) for row in living]
 
 
 def to_durations(found: Iterable[Row]) -> Mapping[str, Sequence[float]]:

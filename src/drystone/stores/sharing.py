@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from drystone.core.states import RunStatus
-from drystone.ports import Place
+from drystone.ports import BEGINNING, Place
 
 Liveness = Callable[[str], bool | None]
 """Whether the process behind an owner's text still lives; None when it cannot be known."""
@@ -30,6 +30,13 @@ def is_driven(owner: str | None, until: datetime | None, now: datetime, is_alive
         return False
     alive = is_alive(owner)
     return until > now if alive is None else alive
+
+
+def is_unattended(
+    owner: str | None, until: datetime | None, epoch: int, created_at: datetime, now: datetime, is_alive: Liveness
+) -> bool:
+    """True for a run that anybody may take up. `epoch` 0: nobody ever took it."""
+    return not is_driven(owner, until, now, is_alive) and (epoch > 0 or now - created_at > BEGINNING)
 
 
 def has_begun(status: RunStatus) -> bool:

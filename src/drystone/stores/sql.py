@@ -19,7 +19,7 @@ from drystone.core import codec
 from drystone.core.events import Event
 from drystone.core.states import RunStatus
 from drystone.errors import StoreError
-from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, RunSummary, TaskRow
+from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, RunSummary, ServerInfo, TaskRow
 from drystone.stores import answers, migrations, rows, sharing
 from drystone.stores.databases import Connection, open_database
 
@@ -400,6 +400,28 @@ class SqlJournal:
         """Forgets all wishes for a run: it has ended."""
         with self._writing() as connection:
             connection.execute(self._queries["withdraw"], {"run": run})
+
+    # ---- servers ------------------------------------------------------------------------------------------------------
+
+    @_reading
+    def unattended(self, now: datetime) -> Sequence[str]:
+        """Runs that have not ended which no live process drives, oldest first."""
+        return [row[0] for row in self._all("open") if rows.is_unattended(row, now, self._is_alive)]
+
+    def serve(self, server: ServerInfo, until: datetime) -> None:
+        """This process serves the project, at least until then."""
+        with self._writing() as connection:
+            connection.execute(self._queries["serve"], rows.from_server(server, until))
+
+    def stop_serving(self, owner: str) -> None:
+        """It does no more."""
+        with self._writing() as connection:
+            connection.execute(self._queries["stop_serving"], {"owner": owner})
+
+    @_reading
+    def servers(self, now: datetime) -> Sequence[ServerInfo]:
+        """Those that are alive, the oldest first."""
+        return rows.to_servers(self._all("servers"), now, self._is_alive)
 
 
 def _is_older(version: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -37,12 +37,20 @@ class CancelAsked:
     reason: str
 
 
-Fact = Done | Progress | CancelAsked
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Of no run: something that the loop is to do. Wants to be alone among the facts."""
+
+    act: Callable[[], None]
+    run: None = None
+
+
+Fact = Done | Progress | CancelAsked | Call
 
 
 def stands_alone(fact: Fact) -> bool:
     """True when what it means may depend on the fact before it, or decide about the next one."""
-    return isinstance(fact, CancelAsked) or (isinstance(fact, Done) and fact.ended.failure is not None)
+    return isinstance(fact, CancelAsked | Call) or (isinstance(fact, Done) and fact.ended.failure is not None)
 
 
 @dataclass

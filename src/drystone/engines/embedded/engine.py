@@ -12,41 +12,31 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby
-from pathlib import Path
 
 from drystone.core.commands import Cancel, Command, Record, Start, StartUndo, Wake
 from drystone.core.events import Event, EventType
 from drystone.core.expected import Expected
 from drystone.core.parts import label, lineage
-from drystone.core.plan import OnConflict, UndoMode
-from drystone.core.run import (
-    AttemptStatus,
-    Instance,
-    Run,
-    decide,
-    evolve,
-    request_cancel,
-    slots_wanted,
-    take,
-)
+from drystone.core.plan import OnConflict
+from drystone.core.run import Run, evolve, request_cancel, slots_wanted, take
 from drystone.core.states import RunStatus
-from drystone.engines.attempt import Job, Performer
+from drystone.engines.attempt import Performer
 from drystone.engines.context import Control
-from drystone.engines.embedded.driven import CancelAsked, Done, Driven, Fact, Progress, stands_alone
+from drystone.engines.embedded.deciding import decided, idles, resting
+from drystone.engines.embedded.driven import Call, CancelAsked, Done, Driven, Fact, Progress, stands_alone
 from drystone.engines.embedded.facts import created, gives_up, requested, settled, was_cut_short
+from drystone.engines.embedded.jobs import job_of
 from drystone.engines.embedded.places import Places, has_the_key
 from drystone.engines.embedded.pool import Pool
-from drystone.engines.embedded.projections import row_of, summary_of
+from drystone.engines.embedded.projections import summary_of
 from drystone.engines.embedded.recovery import end_lost_attempts
 from drystone.engines.embedded.timers import SteadyTime
+from drystone.engines.embedded.writing import Observer, Writer
 from drystone.engines.layout import Layout
 from drystone.engines.vault import Vault
 from drystone.errors import LockedError, NotFoundError, RefusedError, StoreError
-from drystone.ports import Batch, Clock, Ids, Journal, Lease, Request, RunRecord
+from drystone.ports import Clock, Ids, Journal, Lease, Request, RunRecord
 from drystone.settings import EngineSettings
-
-Observer = Callable[[Run, Sequence[Event]], None]
-"""Told of every batch of durable events, with the run as it is after them; called in the loop, so it must be quick."""
 
 Stays = Callable[[bool], bool]
 """Told each turn whether all runs in hand only wait for a person; answers whether to stay and wait for one."""
@@ -56,7 +46,7 @@ POLL = timedelta(milliseconds=200)
 
 
 class EmbeddedEngine:
-    """Drives runs to their end in this process. `cancel` may be called from any thread or signal handler; all else from one."""
+    """Drives runs to their end in this process. `cancel` and `call` may be called from any thread or signal handler; all else from one."""
 
     def __init__(
         self,
@@ -71,8 +61,14 @@ class EmbeddedEngine:
         pools: Mapping[str, int] | None = None,
         observers: Sequence[Observer] = (),
         is_part: bool = False,
+        on_end: Callable[[Run], None] | None = None,
     ) -> None:
-        """`pools`: the project's, with their sizes. `is_part`: an attempt of another engine drives it, which has the same performer."""
+        """For one caller.
+
+        pools:   the project's, with their sizes.
+        is_part: an attempt of another engine drives it, which has the same performer.
+        on_end:  told of each run that it lets go, in the loop, instead of `drive` giving them all at the end.
+        """
         self._journal = journal
         self._performer = performer
         self._layout = layout
@@ -83,13 +79,14 @@ class EmbeddedEngine:
         self._owner = owner
         self._pools = pools or {}
         self._is_part = is_part
-        self.observers = list(observers)
+        self._ended: dict[str, Run] = {}
+        self._tell_end = on_end or (lambda run: self._ended.update({run.id: run}))
         self._inbox: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._pool = Pool()
         self._driven: dict[str, Driven] = {}
         self._places = Places(journal, owner, settings.lease, self._driven)
-        self._ended: dict[str, Run] = {}
-        self._renew_at = 0.0
+        self._writer = Writer(journal, clock, settings.lease, self._driven, list(observers))
+        self._attends = False
         self._look_at = 0.0
         self._ask_at = 0.0
         self._has_looked = False
@@ -115,14 +112,7 @@ class EmbeddedEngine:
         self, record: RunRecord, run: Run, vault: Vault, now: datetime, expected: Mapping[str, Expected]
     ) -> None:
         """Begins once the runs before it with the same concurrency key have ended; at once when there is none."""
-        assert record.concurrency is not None and run.graph.plan.concurrency is not None
-        policy = run.graph.plan.concurrency.on_conflict
-        before = self._journal.line(record.concurrency)
-        if before and policy is OnConflict.REJECT:
-            raise has_the_key(record.concurrency, before[0])
-        if policy is OnConflict.CANCEL_RUNNING:
-            for place in before:
-                self._ask_to_cancel(place.run, record, now)
+        policy = self._make_room(record, run, now)
         self._journal.create(record, summary_of(run, record.plan))
         driven = self._claimed(record, run, vault, now)
         driven.add([created(record, expected)])
@@ -131,6 +121,31 @@ class EmbeddedEngine:
         if driven.behind and policy is OnConflict.REJECT:
             # Another came at the same moment.
             driven.add(gives_up(run, now, f"run {driven.behind[0]} has the concurrency key"))
+
+    def _make_room(self, record: RunRecord, run: Run, now: datetime) -> OnConflict:
+        """What its plan wants of the runs before it with the same concurrency key. Raises LockedError when it may not wait for them."""
+        assert record.concurrency is not None and run.graph.plan.concurrency is not None
+        policy = run.graph.plan.concurrency.on_conflict
+        before = self._journal.line(record.concurrency)
+        if before and policy is OnConflict.REJECT:
+            raise has_the_key(record.concurrency, before[0])
+        if policy is OnConflict.CANCEL_RUNNING:
+            for place in before:
+                self._ask_to_cancel(place.run, record, now)
+        return policy
+
+    def queue(self, record: RunRecord, run: Run, *, expected: Mapping[str, Expected] | None = None) -> None:
+        """Records a new run for whoever looks for runs that nobody has. Raises LockedError when it may not wait for those before it."""
+        now = self._clock.now()
+        if record.concurrency is not None:
+            self._make_room(record, run, now)
+        self._journal.create(record, summary_of(run, record.plan))
+        # Who has taken it meanwhile has begun it too.
+        with suppress(LockedError):
+            lease = self._journal.claim(run.id, self._owner, self._settings.lease, now)
+            first = created(record, expected or {}).numbered(1)
+            self._writer.add(lease, [first])
+            self._journal.release(lease)
 
     def _ask_to_cancel(self, run: str, record: RunRecord, now: datetime) -> None:
         reason = f"run {record.id} takes its place"
@@ -220,6 +235,14 @@ class EmbeddedEngine:
         """Asks for a graceful end."""
         self._inbox.put(CancelAsked(run_id, by, reason))
 
+    def has(self, run_id: str) -> bool:
+        """Whether the run is in its hands; for `call`."""
+        return run_id in self._driven
+
+    def call(self, act: Callable[[], None]) -> None:
+        """Has the loop do something between two turns, in its thread: to take another run, say. It must not raise."""
+        self._inbox.put(Call(act))
+
     # ---- the loop ---------------------------------------------------------------------------------------------------
 
     def drive(self, stays: Stays | None = None) -> dict[str, Run]:
@@ -237,6 +260,31 @@ class EmbeddedEngine:
             raise
         return dict(self._ended)
 
+    def attend(self, leaves: Callable[[], bool]) -> None:
+        """Drives what it has and what `call` brings, as `drive` does. A run that another process took is dropped, the others go on."""
+        self._attends = True
+        try:
+            while not leaves():
+                self._turn(lambda idles: True)
+                self._wait()
+        except StoreError:
+            self._end_attempts("the store cannot be written")
+            raise
+
+    def hand_over(self, grace: timedelta) -> None:
+        """Gives all runs back as they are: nothing more is begun, and what is in flight after the grace time is ended, to be made again."""
+        end = self._clock.monotonic() + grace.total_seconds()
+        while any(driven.controls for driven in self._driven.values()) and self._clock.monotonic() < end:
+            for driven in self._driven.values():
+                for control in resting(driven).values():
+                    control.give_way()
+            self._commit()
+            self._wait()
+        self._end_attempts("drystone is stopping")
+        for driven in list(self._driven.values()):
+            del self._driven[driven.run.id]
+            self._journal.release(driven.lease)
+
     def _turn(self, stays: Stays) -> None:
         now = self._time.now()
         effects = self._decide(now)
@@ -244,14 +292,15 @@ class EmbeddedEngine:
             effects += more
         self._commit()
         for driven, command in effects:
-            self._perform(driven, command)
+            if driven.run.id in self._driven:
+                self._perform(driven, command)
         for driven in [d for d in self._driven.values() if d.run.status.is_final and not d.run.running]:
             self._let_go(driven)
-        if self._has_looked:
+        if self._has_looked and not self._attends:
             self._leave(now, stays)
 
     def _decide(self, now: datetime) -> list[tuple[Driven, Command]]:
-        return [(driven, command) for driven in self._driven.values() for command in _decided(driven, driven.time(now))]
+        return [(driven, command) for driven in self._driven.values() for command in decided(driven, driven.time(now))]
 
     def _found_room(self, now: datetime) -> bool:
         """Moves runs up in their lines, and asks for slots in the pools; what others hold is looked at again after a while."""
@@ -274,37 +323,36 @@ class EmbeddedEngine:
 
     def _leave(self, now: datetime, stays: Stays) -> None:
         """Leaves the runs that only a person can move on, if that is what was asked for; they keep what they hold."""
-        idle = {id_: _resting(driven) for id_, driven in self._driven.items() if self._idles(driven, driven.time(now))}
-        idles = bool(idle) and len(idle) == len(self._driven)
-        if stays(idles) or not idles:
+        idle = {id_: resting(driven) for id_, driven in self._driven.items() if idles(driven, driven.time(now), self._settings.patience)}
+        all_idle = bool(idle) and len(idle) == len(self._driven)
+        if stays(all_idle) or not all_idle:
             return
-        for run_id, resting in idle.items():
+        for run_id, at_rest in idle.items():
             driven = self._driven[run_id]
-            for control in resting.values():
+            for control in at_rest.values():
                 control.give_way()
-            if not resting:
-                self._ended[run_id] = driven.run
+            if not at_rest:
+                self._tell_end(driven.run)
                 del self._driven[run_id]
                 self._journal.release(driven.lease)
 
-    def _idles(self, driven: Driven, now: datetime) -> bool:
-        run = driven.run
-        if run.status not in (RunStatus.RUNNING, RunStatus.WAITING) or driven.pending or not run.only_waits(_resting(driven)):
-            return False
-        # A moment comes by itself; for an answer that must come soon it is worth to stay too.
-        moments = [(until, run.instances[id_].waiting) for id_, until in run.forward.waiting.items() if until is not None]
-        soon = now + self._settings.patience
-        return all(until > soon and waiting is not None and waiting.approval is not None for until, waiting in moments)
-
     def _commit(self) -> None:
-        written = [driven for driven in self._driven.values() if driven.pending or driven.answered]
-        if not written:
-            return
-        self._journal.append([_batch(driven) for driven in written])
-        for driven in written:
-            events, driven.pending, driven.answered = driven.pending, [], []
-            for observer in self.observers:
-                observer(driven.run, events)
+        while True:
+            try:
+                return self._writer.commit()
+            except LockedError:
+                if not self._drop_lost():
+                    raise
+
+    def _drop_lost(self) -> bool:
+        """Lets go of the runs that another process has now; False where that ends the drive."""
+        lost = self._writer.lost() if self._attends else []
+        for driven in lost:
+            for control in driven.controls.values():
+                control.cancel("another process has the run")
+            del self._driven[driven.run.id]
+            self._tell_end(driven.run)
+        return bool(lost)
 
     def _perform(self, driven: Driven, command: Command) -> None:
         match command:
@@ -320,18 +368,7 @@ class EmbeddedEngine:
         run, id_ = driven.run, command.instance
         control = Control(self._clock, command.timeout)
         driven.controls[id_] = control
-        job = Job(
-            run=run,
-            instance=id_,
-            attempt=command.attempt,
-            token=command.token,
-            undo=undo,
-            after_loss=_follows(AttemptStatus.LOST, run.instances[id_], undo=undo) or (undo and _undoes_a_lost_one(run.instances[id_])),
-            after_failure=_follows(AttemptStatus.FAILED, run.instances[id_], undo=undo),
-            project=Path(driven.record.root),
-            label=driven.label,
-            bundle=driven.record.bundle,
-        )
+        job = job_of(driven, command, undo=undo)
 
         def progress(message: str, data: object) -> None:
             facts = {"message": message, **(data if isinstance(data, dict) else {}), "undo": undo}
@@ -347,7 +384,7 @@ class EmbeddedEngine:
 
     def _let_go(self, driven: Driven) -> None:
         run = driven.run
-        self._ended[run.id] = run
+        self._tell_end(run)
         del self._driven[run.id]
         if run.environment is not None:
             self._layout.prune(run.environment, driven.label)
@@ -361,7 +398,11 @@ class EmbeddedEngine:
 
     def _wait(self) -> None:
         """Until something happened or a moment came; then takes all that is there."""
-        self._renew()
+        try:
+            self._writer.renew()
+        except LockedError:
+            if not self._drop_lost():
+                raise
         timeout = self._timeout()
         facts: list[Fact] = []
         try:
@@ -383,6 +424,10 @@ class EmbeddedEngine:
     def _absorb(self, facts: Iterable[Fact]) -> None:
         """Takes in what happened. Successes in a row are folded in together: none of them says what another means, as failures do."""
         for (run_id, alone), some in groupby(facts, key=lambda fact: (fact.run, stands_alone(fact))):
+            if run_id is None:
+                for fact in some:
+                    fact.act() if isinstance(fact, Call) else None
+                continue
             driven = self._driven.get(run_id)
             if driven is None:
                 continue
@@ -395,6 +440,8 @@ class EmbeddedEngine:
 
     def _events_of(self, driven: Driven, fact: Fact, now: datetime) -> list[Event]:
         match fact:
+            case Call():
+                return []
             case Done():
                 driven.controls.pop(fact.instance, None)
                 return settled(driven.run, fact, now, jitter=self._ids.jitter())
@@ -418,14 +465,6 @@ class EmbeddedEngine:
                 driven.add(requested(driven.run, request, driven.time(self._time.now())))
             driven.answered.append(request.id)
 
-    def _renew(self) -> None:
-        if self._clock.monotonic() < self._renew_at:
-            return
-        lease = self._settings.lease
-        self._renew_at = self._clock.monotonic() + lease.total_seconds() / 3
-        for driven in self._driven.values():
-            self._journal.renew(driven.lease, self._clock.now() + lease)
-
     # ---- the end ----------------------------------------------------------------------------------------------------
 
     def _end_attempts(self, reason: str) -> None:
@@ -438,8 +477,7 @@ class EmbeddedEngine:
         while any(driven.controls for driven in self._driven.values()) and (left := end - self._clock.monotonic()) > 0:
             with suppress(queue.Empty):
                 fact = self._inbox.get(timeout=left)
-                found = self._driven.get(fact.run)
-                if isinstance(fact, Done) and found is not None and was_cut_short(found.run, fact):
+                if isinstance(fact, Done) and (found := self._driven.get(fact.run)) and was_cut_short(found.run, fact):
                     # Left in flight it is taken for lost: who resumes the run looks what became of it, and makes it again.
                     found.controls.pop(fact.instance, None)
                 else:
@@ -454,41 +492,3 @@ class EmbeddedEngine:
         self._pool.close()
         if not self._is_part:
             self._performer.close()
-
-
-def _resting(driven: Driven) -> dict[str, Control]:
-    return {id_: control for id_, control in driven.controls.items() if control.is_resting}
-
-
-def _decided(driven: Driven, now: datetime) -> list[Command]:
-    """Decides until nothing new follows; the events are kept for the next write, what has an effect is given back."""
-    effects: list[Command] = []
-    driven.wake_at = None
-    while commands := decide(driven.run, now, driven.slots):
-        driven.add([command.event for command in commands if isinstance(command, Record | Start | StartUndo)])
-        effects += [command for command in commands if isinstance(command, Start | StartUndo | Cancel)]
-        if all(isinstance(command, Cancel | Wake) for command in commands):
-            driven.wake_at = min((command.at for command in commands if isinstance(command, Wake)), default=None)
-            break
-    return effects
-
-
-def _follows(end: AttemptStatus, instance: Instance, *, undo: bool) -> bool:
-    """Whether the attempt before the last ended so."""
-    attempts = instance.undo.attempts if undo else instance.attempts
-    return len(attempts) > 1 and attempts[-2].status is end
-
-
-def _undoes_a_lost_one(instance: Instance) -> bool:
-    """Whether the kind itself now takes back what nobody saw the end of: then it must look at the world first."""
-    if instance.undo.mode not in (UndoMode.AUTO, UndoMode.RESTORE) or not instance.attempts:
-        return False
-    return len(instance.undo.attempts) == 1 and instance.attempts[-1].status is AttemptStatus.LOST
-
-
-def _batch(driven: Driven) -> Batch:
-    run, events = driven.run, driven.pending
-    touched = {event.task for event in events if event.task is not None and event.type is not EventType.TASK_PROGRESS}
-    rows = [row_of(run, run.instances[id_]) for id_ in sorted(touched) if id_ in run.instances]
-    summary = summary_of(run, run.graph.plan.name, driven.lease.owner)
-    return Batch(run=run.id, epoch=driven.lease.epoch, events=events, summary=summary, tasks=rows, answered=tuple(driven.answered))

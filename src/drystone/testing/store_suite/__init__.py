@@ -38,6 +38,7 @@ from drystone.testing.store_suite.records import (
 )
 from drystone.testing.store_suite.requests import RequestSuite
 from drystone.testing.store_suite.runs import RunSuite
+from drystone.testing.store_suite.servers import ServerSuite
 from drystone.testing.store_suite.sharing import SharingSuite
 
 __all__ = [
@@ -46,7 +47,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class JournalSuite(RunSuite, HistorySuite, LeaseSuite, SharingSuite, RequestSuite):
+class JournalSuite(RunSuite, HistorySuite, LeaseSuite, SharingSuite, RequestSuite, ServerSuite):
     """Subclassed by the tests of each store."""
 
     @pytest.fixture
