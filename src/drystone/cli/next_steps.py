@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from drystone.app.reading import Look
 from drystone.cli import commands, words
 from drystone.core.run import Item, UndoStatus, Way, attention, questions
-from drystone.core.states import RunStatus
+from drystone.core.states import RunStatus, TaskStatus
 
 MOST = 3
 """Tasks for which a command of their own is told; more of them look alike."""
@@ -25,7 +25,9 @@ def next_steps(look: Look) -> list[str]:
     undo = [] if run.passed_pivot or run.started_at is None else [step("undo", id_)]
     match run.status:
         case RunStatus.SUCCEEDED:
-            return [show, *undo] if any(item.changed for item in run.in_order()) else [show]
+            tolerated = any(item.status is TaskStatus.FAILED and not run.task_of(item).closing for item in run.in_order())
+            again = step("resume", id_, "--only-failed", means="tries again what failed, and what was made without it")
+            return [show, *([again] if tolerated else []), *(undo if any(item.changed for item in run.in_order()) else [])]
         case (RunStatus.FAILED | RunStatus.COMPENSATION_FAILED) if items := attention(run):
             back = items[0].way is Way.BACK
             skips = [step("attention", "skip", id_, item.instance, "--reason", "TEXT") for item in items[:MOST]]

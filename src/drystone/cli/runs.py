@@ -84,7 +84,8 @@ def resume(
         str | None, typer.Option("--from", metavar="TASK", help="Do this task again, and all that comes behind it.")
     ] = None,
     only_failed: Annotated[
-        bool, typer.Option("--only-failed", help="Also of a run that succeeded: only the instances that failed.")
+        bool,
+        typer.Option("--only-failed", help="Also what failed and was tolerated, and what was made without it; after a success, too."),
     ] = False,
     wait: Wait = None,
     yes: Yes = False,
@@ -92,17 +93,19 @@ def resume(
 ) -> int:
     """Go on with a run: after a crash, after a failure the plan stops at, or on a way back that was not finished.
 
-    What has succeeded is not done again, unless --from names it or what it stands behind. The run keeps the plan that it began with:
-    when the plan's file was changed since, the difference is shown, and on a terminal you are asked.
+    What has succeeded is not done again, unless --from names it or what it stands behind, or --only-failed means it. The run keeps the
+    plan that it began with: when the plan's file was changed since, the difference is shown, and on a terminal you are asked.
     """
     from drystone.app import reading, runs
     from drystone.cli import edited_view
-    from drystone.core.states import RunStatus
+    from drystone.core.states import RunStatus, TaskStatus
 
     world = session(ctx).world()
     look = reading.look(world, word)
     if start is None and not only_failed and look.run.status is RunStatus.SUCCEEDED:
-        typer.echo("the run has succeeded: nothing is left to do", err=True)
+        tolerated = any(item.status is TaskStatus.FAILED for item in look.run.in_order())
+        more = "but what failed and was tolerated; that comes again with --only-failed" if tolerated else ""
+        typer.echo(f"the run has succeeded: nothing is left to do {more}".rstrip(), err=True)
         return exit_codes.DONE
     if look.run.status is not RunStatus.COMPENSATED:
         edited_view.check(look, yes=yes)

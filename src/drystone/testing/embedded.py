@@ -101,9 +101,9 @@ class EmbeddedDriver:
         """Takes a run back. Raises RefusedError."""
         return self._again(story, faults, lambda world: runs.undo(world, reading.look(world, story.run.id)))
 
-    def resume(self, story: Story, *, faults: Faults = ()) -> Story:
+    def resume(self, story: Story, *, faults: Faults = (), only_failed: bool = False) -> Story:
         """Goes on with a run. Raises RefusedError."""
-        return self._again(story, faults, lambda world: runs.resume(world, story.run.id))
+        return self._again(story, faults, lambda world: runs.resume(world, story.run.id, only_failed=only_failed))
 
     def _again(self, story: Story, faults: Faults, take: Callable[[World], Hand]) -> Story:
         self._expect(FaultPlan(faults, story.run.graph))

@@ -51,7 +51,7 @@ class Driver(Protocol):
         """As `drystone undo` does. Raises RefusedError."""
         ...
 
-    def resume(self, story: Story, *, faults: Faults = ()) -> Story:
+    def resume(self, story: Story, *, faults: Faults = (), only_failed: bool = False) -> Story:
         """As `drystone resume` does. Raises RefusedError."""
         ...
 
@@ -72,10 +72,10 @@ class RehearsalDriver:
         assert isinstance(story, Rehearsal)
         return story.undo(faults=faults)
 
-    def resume(self, story: Story, *, faults: Faults = ()) -> Rehearsal:
+    def resume(self, story: Story, *, faults: Faults = (), only_failed: bool = False) -> Rehearsal:
         """Goes on with it."""
         assert isinstance(story, Rehearsal)
-        return story.resume(faults=faults)
+        return story.resume(faults=faults, only_failed=only_failed)
 
 
 def plan(tasks: str, *keys: str) -> str:
@@ -95,6 +95,11 @@ FAN = plan("""
     vm: {needs: [net], for_each: 3, fake: {n: "{{ each.value }}"}}
     end: {needs: [vm], fake: {}}
 """)
+TOLERANT = dedent("""
+    vm: {for_each: 3, max_failures: 1, fake: {}}
+    sum: {needs: [vm], fake: {}}
+    mail: {needs: [sum], fake: {}}
+""").strip()
 
 
 def at(story: Story, type_: EventType, id_: str) -> int:
@@ -212,6 +217,34 @@ class EngineSuite:
         assert engine.run(text, faults="vm[1] fails").status == "succeeded"
         story = engine.run(text, faults=["vm[0] fails", "vm[1] fails"])
         assert (story.status, story.started) == ("compensated", ["vm[0]", "vm[1]"])
+
+    def test_what_was_made_without_a_part_is_made_again_with_it(self, engine: Driver) -> None:
+        text = plan(TOLERANT + "\nother: {fake: {}}")
+        story = engine.run(text, faults="vm[1] fails")
+        assert (story.status, story.failed, len(story.started)) == ("succeeded", ["vm[1]"], 6)
+        whole = engine.resume(story, only_failed=True)
+        assert (whole.status, whole.started[6:], whole.succeeded[-3:]) == ("succeeded", ["vm[1]", "sum", "mail"], ["vm[1]", "sum", "mail"])
+        with pytest.raises(RefusedError, match="no instance of it failed"):
+            engine.resume(whole, only_failed=True)
+
+    def test_a_failure_that_is_tolerated_again_ends_the_resumed_run_well(self, engine: Driver) -> None:
+        text = plan(TOLERANT)
+        again = engine.resume(engine.run(text, faults="vm[1] fails"), faults="vm[1] fails", only_failed=True)
+        assert (again.status, again.failed, again.started[-3:]) == ("succeeded", ["vm[1]", "vm[1]"], ["vm[1]", "sum", "mail"])
+
+    def test_what_failed_is_not_made_again_where_a_fan_out_behind_it_might_get_other_items(self, engine: Driver) -> None:
+        text = plan("vm: {for_each: 2, max_failures: 1, fake: {}}\neach: {for_each: '{{ tasks.vm.status }}', fake: {}}")
+        story = engine.run(text, faults="vm[1] fails")
+        with pytest.raises(RefusedError, match='the items of "each" come from "vm", which would be done again and may give others'):
+            engine.resume(story, only_failed=True)
+
+    def test_a_resume_without_more_words_leaves_what_was_tolerated_and_built_upon(self, engine: Driver) -> None:
+        story = engine.run(plan(TOLERANT, "on_failure: stop"), faults=["vm[1] fails", "mail fails"])
+        assert (story.status, story.failed) == ("failed", ["vm[1]", "mail"])
+        resumed = engine.resume(story)
+        assert (resumed.status, resumed.started[-2:]) == ("succeeded", ["mail", "mail"])
+        whole = engine.resume(resumed, only_failed=True)
+        assert (whole.started[-3:], whole.succeeded[-3:]) == (["vm[1]", "sum", "mail"], ["vm[1]", "sum", "mail"])
 
     def test_what_stands_under_finally_comes_last_however_the_run_ended(self, engine: Driver) -> None:
         text = plan("a: {fake: {}}\nb: {needs: [a], fake: {}}") + "finally:\n  report: {fake: {}}\n"

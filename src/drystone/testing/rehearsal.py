@@ -11,7 +11,7 @@ error that names the task. It takes milliseconds and touches neither network nor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,11 +50,11 @@ class Rehearsal(Story):
 
     def undo(self, *, faults: Faults = ()) -> Rehearsal:
         """Goes on as `drystone undo` would. Raises RefusedError."""
-        return _go_on(self, "undo", faults)
+        return _go_on(self, faults, Stage.undo)
 
-    def resume(self, *, faults: Faults = ()) -> Rehearsal:
+    def resume(self, *, faults: Faults = (), only_failed: bool = False) -> Rehearsal:
         """Goes on as `drystone resume` would; of the faults of before none holds any more. Raises RefusedError."""
-        return _go_on(self, "resume", faults)
+        return _go_on(self, faults, lambda stage: stage.resume(only_failed=only_failed))
 
     def _head(self) -> Iterator[str]:
         yield from super()._head()
@@ -113,11 +113,11 @@ def _compiled(plan: Path | str, folder: Path, registry: Registry | None) -> tupl
     return world, graph
 
 
-def _go_on(rehearsal: Rehearsal, what: str, faults: Faults) -> Rehearsal:
+def _go_on(rehearsal: Rehearsal, faults: Faults, take: Callable[[Stage], None]) -> Rehearsal:
     stage = rehearsal.stage
     try:
         stage.begin_again(FaultPlan(faults, stage.run.graph))
-        stage.undo() if what == "undo" else stage.resume()
+        take(stage)
         stage.play()
     except DrystoneError as error:
         _note(error)

@@ -52,13 +52,24 @@ def test_a_resume_from_one_instance_leaves_the_others_of_its_fan_out_alone() -> 
     assert simulation.started == ["vm[1]", "end"]
 
 
-def test_only_the_instances_that_failed_are_made_again() -> None:
+def test_only_the_instances_that_failed_are_made_again_and_what_was_made_without_them() -> None:
     tolerant = {"vm": task("vm", for_each=Fanout(items=3, max_failures=1)), "end": ["vm"]}
     simulation = finished(tolerant, {"vm[2]": [fail(), ok()]})
     assert simulation.run.status is RunStatus.SUCCEEDED
     simulation.resume(only_failed=True)
     assert simulation.finish().status is RunStatus.SUCCEEDED
-    assert simulation.started == ["vm[2]"]
+    assert simulation.started == ["vm[2]", "end"]
+
+
+def test_what_a_person_took_on_behind_a_failure_is_not_made_again() -> None:
+    tolerant = {"vm": task("vm", for_each=Fanout(items=2, max_failures=1)), "end": ["vm"], "last": ["end"]}
+    simulation = finished(tolerant, {"vm[1]": [fail(), fail(), ok()], "end": fail()}, OnFailure.ASK)
+    simulation.skip("end")
+    simulation.finish()
+    simulation.started.clear()
+    simulation.resume(only_failed=True)
+    assert simulation.finish().status is RunStatus.SUCCEEDED
+    assert simulation.started == ["vm[1]", "last"]
 
 
 def test_a_run_in_which_nothing_failed_has_no_failed_instances_to_resume() -> None:

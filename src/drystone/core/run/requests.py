@@ -10,6 +10,7 @@ from drystone.core import references
 from drystone.core.diagnostics import did_you_mean
 from drystone.core.events import Event, EventType
 from drystone.core.run.attention import Item, Way, attention
+from drystone.core.run.forward import End
 from drystone.core.run.state import Cause, Run, UndoStatus
 from drystone.core.states import RunStatus, TaskStatus
 from drystone.errors import NotFoundError, RefusedError
@@ -69,18 +70,16 @@ def request_resume(
     """Go on with a run: a stopped one starts its failed tasks afresh, a half undone one goes on with the way back.
 
     start:       a task, or an instance of one, that starts afresh even if it had succeeded, and with it all that is behind it.
-    only_failed: also of a run that succeeded: the instances whose failure it tolerated.
+    only_failed: also the instances whose failure the plan tolerated, and with them what was made without them behind their tasks.
     Empty for a run whose process died: whoever takes it goes on by itself.
     """
     if start is not None:
         _check_start(run, start)
     match run.status:
-        case RunStatus.SUCCEEDED if start is not None:
-            afresh = {*_from(run, start), *(_to_reset(run) if only_failed else ())}
+        case RunStatus.SUCCEEDED if start is not None or (only_failed and _failed(run)):
+            afresh = {*(_from(run, start) if start is not None else ()), *(_all_failed(run) if only_failed else ())}
             _check_items(run, start, afresh)
             return [_resumed(run, now, by, start, run.ordered(afresh))]
-        case RunStatus.SUCCEEDED if only_failed and (reset := _to_reset(run)):
-            return [_resumed(run, now, by, start, reset)]
         case RunStatus.SUCCEEDED:
             what = "no instance of it failed" if only_failed else "nothing is left to do"
             raise RefusedError(f"run {run.id} has succeeded: {what}", hint=_undo_hint(run))
@@ -96,8 +95,8 @@ def request_resume(
             if doubt := [id_ for id_ in unknown if id_ not in named]:
                 hint = f"look at what it did, then: drystone attention retry|skip {run.id} {doubt[0]}"
                 raise RefusedError(f'whether "{doubt[0]}" of run {run.id} took effect is not known', hint=hint)
-            afresh = {*_to_reset(run), *named}
-            if start is not None:
+            afresh = {*(_all_failed(run) if only_failed else _to_reset(run)), *named}
+            if start is not None or only_failed:
                 _check_items(run, start, afresh)
             return [_resumed(run, now, by, start, run.ordered(afresh))]
         case _:
@@ -166,14 +165,20 @@ def _check_start(run: Run, start: str) -> None:
 def _from(run: Run, start: str) -> list[str]:
     """The task or instance, and every instance behind it."""
     name = start if start in run.graph.nodes else run.instances[start].task
-    reached = {name}
-    for other, node in run.graph.nodes.items():
-        if not node.task.closing and any(need in reached for need in node.needs):
-            reached.add(other)
-    return [i.id for i in run.in_order() if i.task in reached and (i.task != name or start in (i.id, name))]
+    behind = _behind(run, {name})
+    return [i.id for i in run.in_order() if i.task in behind or (i.task == name and start in (i.id, name))]
 
 
-def _check_items(run: Run, start: str, afresh: Collection[str]) -> None:
+def _behind(run: Run, names: Collection[str]) -> set[str]:
+    """The tasks that come after one of these, near or far."""
+    found: set[str] = set()
+    for name, node in run.graph.nodes.items():
+        if not node.task.closing and any(need in names or need in found for need in node.needs):
+            found.add(name)
+    return found
+
+
+def _check_items(run: Run, start: str | None, afresh: Collection[str]) -> None:
     """A fan-out keeps its instances: its items must not come from what is done again, which may give others this time."""
     tasks = {run.instances[id_].task for id_ in afresh}
     for name, node in run.graph.nodes.items():
@@ -181,18 +186,23 @@ def _check_items(run: Run, start: str, afresh: Collection[str]) -> None:
         if fanout is None or run.expansions[name] == (name,):
             continue
         if sources := [other for other in references.tasks_in(fanout.items, tasks) if other != name]:
+            again = f'would be done again from "{start}"' if start is not None else "would be done again"
             raise RefusedError(
-                f'the items of "{name}" come from "{sources[0]}", which would be done again from "{start}" and may give others',
+                f'the items of "{name}" come from "{sources[0]}", which {again} and may give others',
                 hint=f"go on from a task behind it (--from {name}), or start a new run: drystone run {run.graph.plan.name}",
             )
 
 
 def _to_reset(run: Run) -> list[str]:
-    """What did not succeed, and what was skipped only because something before it did not."""
+    """What did not succeed, and what was skipped only because something before it did not.
+
+    A failure that the plan tolerated stays one when something behind it was made without it: see `_all_failed`.
+    """
     reset: list[str] = []
     afresh: set[str] = set()
+    settled = {name for name in run.graph.nodes if _is_tolerated(run, name) and _has_succeeded_behind(run, name)}
     for name, node in run.graph.nodes.items():
-        if node.task.closing:
+        if node.task.closing or name in settled:
             continue
         follows = any(need in afresh for need in node.needs)
         for id_ in run.expansions[name]:
@@ -202,6 +212,28 @@ def _to_reset(run: Run) -> list[str]:
                 reset.append(id_)
                 afresh.add(name)
     return reset
+
+
+def _all_failed(run: Run) -> list[str]:
+    """What did not succeed, tolerated or not, and all that is behind it."""
+    failed = _failed(run)
+    behind = _behind(run, {run.instances[id_].task for id_ in failed})
+    again = (instance for instance in run.in_order() if instance.task in behind and not instance.waived)
+    return run.ordered({*failed, *(instance.id for instance in again)})
+
+
+def _failed(run: Run) -> list[str]:
+    return [i.id for i in run.in_order() if i.status in RESET and not run.task_of(i).closing]
+
+
+def _is_tolerated(run: Run, name: str) -> bool:
+    view = run.views.get(name)
+    return view is not None and view["end"] is End.TOLERATED
+
+
+def _has_succeeded_behind(run: Run, name: str) -> bool:
+    behind = _behind(run, {name})
+    return any(run.instances[id_].status is TaskStatus.SUCCEEDED for other in behind for id_ in run.expansions[other])
 
 
 def _undo_hint(run: Run) -> str:
