@@ -160,7 +160,7 @@ def left_of(project: Project) -> list[str]:
     lab, mark = str(project.lab), f"DRYSTONE_LAB_ROOT={project.lab}".encode()
     left = [lab] if project.lab.exists() else []
     left += [f"link {link.name}" for link in (links.labelled() if programs.find("ip") else []) if link.owner == lab]
-    left += [f"state {path}" for path in project.home.glob("environments/**/*tfstate*")]
+    left += [f"state {path}" for path in project.home.glob("*/**/*tfstate*")]
     left += [f"temporary {path}" for path in Path(project.environ["TMPDIR"]).iterdir()]
     for pid, folder in _processes():
         with suppress(OSError):

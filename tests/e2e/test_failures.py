@@ -155,15 +155,15 @@ def test_a_missing_terraform_is_told_with_what_to_install(infra: Project) -> Non
 def test_a_state_file_with_garbage_in_it_is_told_and_left_alone(infra: Project) -> None:
     infra.run("run", "infra")
     first = infra.show()["id"]
-    (state,) = infra.home.glob("environments/**/base/terraform.tfstate")
-    whole = state.read_text()
+    (sealed,) = infra.home.glob("*/**/base/terraform.tfstate.sealed")
+    state = sealed.with_suffix("")
     state.write_text("no JSON {{{")
     task, error_class, told = failure(infra, "infra")
     assert (task, error_class) == ("base", "invalid") and str(state) in told
     assert state.read_text() == "no JSON {{{"
     infra.run("undo", first, "--yes", code=4)
     assert "left standing" in infra.run("show", first).out
-    state.write_text(whole)
+    state.unlink()
     infra.run("resume", first)
     assert infra.show(first)["status"] == "compensated"
 

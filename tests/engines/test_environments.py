@@ -90,6 +90,34 @@ def test_what_was_undone_does_not_stand_and_what_an_older_run_left_does(project:
     assert shown(project)["tasks"] == []
 
 
+def test_the_state_of_a_task_is_printed_as_terraform_writes_it_also_an_earlier_one(project: Project) -> None:
+    site(project)
+    ran(project, "run", "site")
+    first = json.loads(ran(project, "env", "state", "staging", "base").stdout)
+    assert first["outputs"]["password"]["value"] == "never-shown"
+    project.write("modules/base/main.tf", MODULE + 'resource "terraform_data" "more" {}\n')
+    ran(project, "run", "site")
+    newer = json.loads(ran(project, "env", "state", "staging", "site/base").stdout)
+    assert newer["serial"] > first["serial"]
+    assert {item["name"] for item in newer["resources"]} == {"base", "more"}
+    assert json.loads(ran(project, "env", "state", "staging", "base", "--serial", str(first["serial"])).stdout) == first
+    (task,) = (task for task in shown(project)["tasks"] if task["id"] == "base")
+    lineage = {"workspace": "", "lineage": first["lineage"]}
+    kept = [{"serial": first["serial"], "current": False} | lineage, {"serial": newer["serial"], "current": True} | lineage]
+    assert [item for item in task["states"] if item["serial"] in (first["serial"], newer["serial"])] == kept
+    (line,) = (line for line in ran(project, "env", "show", "staging").stdout.splitlines() if line.startswith("base "))
+    assert f"  {newer['serial']}  " in line
+
+
+def test_a_state_that_is_not_there_is_refused_with_those_that_are(project: Project) -> None:
+    site(project)
+    ran(project, "run", "site")
+    assert "there are: " in ran(project, "env", "state", "staging", "base", "--serial", "99", code=1).stderr
+    assert 'did you mean "base"?' in ran(project, "env", "state", "staging", "bas", code=1).stderr
+    assert 'kind "command" keeps none' in ran(project, "env", "state", "staging", "part[0]", code=1).stderr
+    assert "there are: default" in ran(project, "env", "state", "staging", "base", "--workspace", "blue", code=1).stderr
+
+
 def test_destroy_says_what_it_takes_down_needs_a_yes_and_leaves_nothing(project: Project) -> None:
     site(project)
     ran(project, "run", "site", "-iparts=3")

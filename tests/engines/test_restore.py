@@ -237,7 +237,7 @@ def test_terraform_restores_by_itself(project: Project) -> None:
     project.plan(TERRAFORM)
     assert project.run("one") == 0
     assert project.run("two", fail=True) == 3
-    state = json.loads(next((project.folder / ".drystone").rglob("terraform.tfstate")).read_text())
+    state = json.loads(project.drystone("env", "state", "here", "box")[1])
     assert [item["instances"][0]["attributes"]["output"]["value"] for item in state["resources"]] == ["one"]
     assert not list((project.folder / ".drystone").rglob("@versions"))
 

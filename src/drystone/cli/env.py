@@ -42,11 +42,33 @@ def list_(ctx: typer.Context, json: Json = False) -> None:
 
 @app.command(epilog=examples("drystone env show staging", "drystone env show staging --json | jq .outputs"))
 def show(ctx: typer.Context, name: Name, json: Json = False) -> None:
-    """Show what stands in an environment: which run made it, and the outputs."""
-    from drystone.app import environments
+    """Show what stands in an environment: which run made it, the serial of its Terraform state, and the outputs."""
+    from drystone.app import environments, states
     from drystone.cli import env_view
 
-    env_view.show(environments.content(session(ctx).world(), name), json=json)
+    world = session(ctx).world()
+    content = environments.content(world, name)
+    env_view.show(content, [states.of(world, item) for item in content.standing], json=json)
+
+
+@app.command(epilog=examples("drystone env state staging network > network.tfstate", "drystone env state staging 'vm[0]' --serial 4"))
+def state(
+    ctx: typer.Context,
+    name: Name,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task that stands there: vm[0], or PLAN/vm[0].", show_default=False)],
+    serial: Annotated[int | None, typer.Option("--serial", metavar="N", help="An earlier one; `env show --json` lists them.")] = None,
+    workspace: Annotated[str | None, typer.Option("--workspace", metavar="NAME", help="When the task was run in several.")] = None,
+) -> None:
+    """Print the Terraform state of a task, as Terraform writes it: IN CLEAR, with all secrets that are in it.
+
+    It is sealed at rest. The states before each of the last 20 applies are kept too.
+    """
+    from drystone.app import environments, states
+    from drystone.cli import env_view
+
+    world = session(ctx).world()
+    found = states.find(world, environments.content(world, name), task, serial=serial, name=workspace)
+    env_view.state(found)
 
 
 @app.command(epilog=examples("drystone env destroy staging", "drystone env destroy staging --yes"))

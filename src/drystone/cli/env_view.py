@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json as codec
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from drystone.app import describe, environments
 from drystone.app.environments import Content, Environment, Standing
-from drystone.cli import tables, words
+from drystone.cli import tables, terminal, words
 from drystone.core import codec as core_codec
 from drystone.core import way_back
 from drystone.errors import NotFoundError
 from drystone.ports import LockInfo, owner_text
+
+if TYPE_CHECKING:
+    from drystone.plugin.api import KeptState
 
 
 def listing(found: Sequence[Environment], *, json: bool) -> None:
@@ -47,10 +51,10 @@ def _lock(lock: LockInfo | None) -> dict[str, Any] | None:
     return {"run": lock.run, "owner": lock.owner, "reason": lock.reason, "since": describe.instant(lock.since)}
 
 
-def show(content: Content, *, json: bool) -> None:
-    """`drystone env show`."""
+def show(content: Content, states: Sequence[Sequence[KeptState]], *, json: bool) -> None:
+    """`drystone env show`. `states`: of each that stands."""
     if json:
-        typer.echo(codec.dumps(_document(content), indent=2))
+        typer.echo(codec.dumps(_document(content, states), indent=2))
         return
     item = content.environment
     typer.echo(tables.paint(f"environment {item.name}", "bright_white"))
@@ -61,7 +65,7 @@ def show(content: Content, *, json: bool) -> None:
         typer.echo("nothing stands in it")
         return
     typer.echo()
-    tables.show(("TASK", "KIND", "PLAN", "RUN", "BUNDLE", "SINCE"), [_standing(found) for found in content.standing])
+    tables.show(("TASK", "KIND", "PLAN", "RUN", "BUNDLE", "STATE", "SINCE"), list(map(_standing, content.standing, states)))
     for plan, outputs in content.outputs.items():
         if outputs:
             typer.echo(f"\noutputs of {plan}:")
@@ -69,14 +73,32 @@ def show(content: Content, *, json: bool) -> None:
                 typer.echo(f"  {name} = {value if isinstance(value, str) else codec.dumps(value)}")
 
 
-def _standing(found: Standing) -> tuple[str, ...]:
+def _standing(found: Standing, states: Sequence[KeptState]) -> tuple[str, ...]:
     record = found.look.record
     since = found.since.astimezone().strftime("%Y-%m-%d %H:%M:%S") if found.since else ""
     bundle = record.bundle.removeprefix("sha256:")[:12]
-    return found.instance.id, found.instance.kind, record.plan, words.short(record.id), bundle, since
+    return found.instance.id, found.instance.kind, record.plan, words.short(record.id), bundle, _serials(states), since
 
 
-def _document(content: Content) -> dict[str, Any]:
+def _serials(states: Sequence[KeptState]) -> str:
+    """Of the states of now."""
+    return ", ".join(f"{state.name} {state.serial}".strip() for state in states if state.is_current)
+
+
+def _state(state: KeptState) -> dict[str, Any]:
+    return {"workspace": state.name, "serial": state.serial, "lineage": state.lineage, "current": state.is_current}
+
+
+def state(found: KeptState) -> None:
+    """`drystone env state`: bytes, as Terraform wrote them."""
+    if terminal.is_terminal(sys.stdout):
+        typer.echo("note: this is the state in clear, with the secrets that are in it", err=True)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(found.text())
+    sys.stdout.buffer.flush()
+
+
+def _document(content: Content, states: Sequence[Sequence[KeptState]]) -> dict[str, Any]:
     return {
         "format": describe.FORMAT,
         **_glance(content.environment),
@@ -91,8 +113,9 @@ def _document(content: Content) -> dict[str, Any]:
                 "status": found.instance.status.value,
                 "since": describe.instant(found.since),
                 "outputs": core_codec.masked(found.instance.outputs),
+                "states": [_state(state) for state in kept],
             }
-            for found in content.standing
+            for found, kept in zip(content.standing, states, strict=True)
         ],
     }
 

@@ -33,7 +33,7 @@ from drystone.errors import CancelledError, FailureClass, HeldBackError, Permane
 
 __all__ = [
     "UNKNOWN", "Action", "Approval", "CancelledError", "Certainty", "Change", "Config", "Context", "FailureClass", "HeldBackError",
-    "Kind", "Outcome", "Pause", "PermanentError", "Preview", "ProcessResult", "ReattachHandle", "SubPlans", "SubRun",
+    "KeptState", "Kind", "Outcome", "Pause", "PermanentError", "Preview", "ProcessResult", "ReattachHandle", "SubPlans", "SubRun",
     "TemporaryError", "TerraformProvider", "UndoWhen",
 ]  # fmt: skip
 
@@ -94,6 +94,23 @@ class Outcome:
     changed: bool = True
     sensitive: frozenset[str] = frozenset()
     pause: Pause | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptState:
+    """A state that a kind keeps of an instance between runs, as Terraform does.
+
+    name:       tells several of one instance apart: the workspace; empty without.
+    serial:     counts up with each change.     lineage: the same for the life of the state.
+    is_current: it is the one of now, not an earlier one.
+    text:       gives it, in clear.
+    """
+
+    name: str
+    serial: int
+    lineage: str
+    is_current: bool
+    text: Callable[[], bytes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -359,6 +376,8 @@ class Kind:
     # def recover(self, ctx: Context, config: Any) -> None        # optional: called before the attempt that follows a lost one
     # def preview(self, ctx: Context, config: Any) -> Preview     # optional: what `run` would do with this config; changes nothing
     # def preview_destroy(self, ctx: Context, config: Any) -> Preview     # optional: what `destroy` would do; changes nothing
+    # def states(self, folder: Path, unseal: Callable[[str], Any]) -> Sequence[KeptState]     # optional: the states that it keeps of an
+    #     instance, whose `Context.state` is that folder, in the order in which they came to be; changes nothing
 
     def close(self) -> None:
         """The engine ends: let go of daemons and connections."""

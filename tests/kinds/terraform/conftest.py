@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from drystone.kinds.terraform.config import TerraformConfig
+from drystone.kinds.terraform.records import Records
 from drystone.kinds.terraform.task import Terraform
+from drystone.plugin.api import Context
 
 APP = """
 variable "name" {}
@@ -83,3 +86,10 @@ def half_way(write_module: Callable[..., Path]) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def state_of(ctx: Context) -> dict[str, Any] | None:
+    """The environment's own state as it is between attempts; None when there is none."""
+    state = Records(folder=ctx.state, seals=ctx).state
+    assert not state.clear.exists(), "the state lies there in clear"
+    return json.loads(state.text()) if state.sealed.exists() else None

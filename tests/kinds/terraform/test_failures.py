@@ -78,14 +78,13 @@ def test_a_resource_that_fails_tells_why_and_how_far_it_got(kind, attempt, half_
 
 def test_a_broken_state_is_named_with_the_way_out(kind, new_attempt, app, configure):
     config = configure(vars={"name": "x"})
-    first = new_attempt(run="one")
-    kind.run(first.ctx, config)
-    state = first.ctx.state / "terraform.tfstate"
+    state = new_attempt().ctx.state / "terraform.tfstate"
     state.write_text("garbage {")
     with pytest.raises(PermanentError, match=f'state "{state}" is not a state that terraform can read: .*JSON') as caught:
-        kind.run(new_attempt(run="two").ctx, config)
+        kind.run(new_attempt().ctx, config)
     assert caught.value.failure_class is FailureClass.INVALID
     assert f"{state}.backup" in caught.value.hint
+    assert state.read_text() == "garbage {"
 
 
 @pytest.mark.parametrize("choice", ["/nowhere/terraform", ""])

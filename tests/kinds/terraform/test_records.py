@@ -11,10 +11,10 @@ from drystone.kinds.terraform.records import Before, Records
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
+def records(tmp_path: Path, attempt) -> Records:
     folder = tmp_path / "state"
     folder.mkdir()
-    return Records(folder=folder, kept_runs=2)
+    return Records(folder=folder, seals=attempt.ctx, kept_runs=2)
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def test_what_was_before_is_noted_by_the_first_apply_only(records, keep):
 def test_an_update_notes_the_good_version(records, keep):
     good = keep("a")
     records.begin("one", good, was_there=False, serial=None)
-    records.succeed(good)
+    records.succeed(good, 1)
     records.begin("two", keep("b"), was_there=True, serial=1)
     assert records.before("two") == Before(existed=True, version=good.id)
 
 
 def test_what_was_taken_away_from_outside_did_not_exist(records, keep):
     records.begin("one", keep("a"), was_there=False, serial=None)
-    records.succeed(keep("a"))
+    records.succeed(keep("a"), 1)
     records.begin("two", keep("b"), was_there=False, serial=1)
     assert records.before("two") == Before(existed=False, version=None)
 
@@ -63,7 +63,7 @@ def test_old_versions_give_way_and_the_runs_that_led_to_them_are_not_forgotten(r
     for number in range(5):
         version = keep(str(number))
         records.begin(f"run-{number}", version, was_there=number > 0, serial=number)
-        records.succeed(version)
+        records.succeed(version, number)
     assert {folder.name for folder in (records.folder / "versions").iterdir()} == {keep(str(n)).id for n in (2, 3, 4)}
     assert [(before := records.before(f"run-{n}")) and before.existed for n in range(5)] == [False, True, True, True, True]
     assert (forgotten := records.before("run-1")) is not None and records.version(forgotten.version) is None
@@ -85,6 +85,6 @@ def test_a_version_that_was_copied_half_is_copied_again(records, keep):
 
 def test_forgetting_leaves_nothing(records, keep):
     records.begin("one", keep("a"), was_there=False, serial=None)
-    records.state.write_text("{}")
+    records.default_state.write_text("{}")
     records.forget()
     assert not records.folder.exists()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
+from tests.kinds.terraform.conftest import state_of
 
 from drystone.errors import AttemptError, FailureClass, PermanentError
 
@@ -14,8 +14,7 @@ ADDED = 'variable "name" {}\nresource "terraform_data" "a" { input = var.name }\
 
 def inputs(ctx) -> dict[str, object]:
     """What the state holds: address -> input."""
-    file = ctx.state / "terraform.tfstate"
-    resources = json.loads(file.read_text())["resources"] if file.exists() else []
+    resources = (state_of(ctx) or {"resources": []})["resources"]
     return {item["name"]: item["instances"][0]["attributes"]["input"].get("value") for item in resources if item["instances"]}
 
 

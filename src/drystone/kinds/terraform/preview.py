@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ _HIDDEN, _LATER = "(sensitive value)", "(known after apply)"
 _LONGEST_VALUE = 120
 
 
-def copy_of(records: Records, workspace: Path) -> Records:
-    """Records of the preview's own: a plan must not disturb what runs rely on.
+def copy_of(records: Records) -> Records:
+    """Records of the preview's own: a plan must not disturb what runs rely on. For as long as the instance is claimed.
 
     The state stays where it is, for a saved plan names the place of the state that it is to be applied to.
     """
-    own = Records(folder=workspace / "terraform", state_folder=records.folder)
-    own.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own = replace(records, folder=records.of_preview, state_folder=records.folder)
+    own.folder.mkdir(mode=0o700)
     if (records.folder / "instance.json").is_file():
         shutil.copy(records.folder / "instance.json", own.folder / "instance.json")
     return own
@@ -59,7 +60,9 @@ def bound(session: Session) -> dict[str, str]:
     """What a saved plan rests on."""
     state = session.state() or {}
     lock = session.workdir.lock_file
-    return {
+    # A saved plan is applied to the state in the place that it names, wherever the project has been moved or copied to.
+    place = {"state file": str(session.records.state.clear)} if session.facts.backend is None else {}
+    return place | {
         "state serial": str(state.get("serial", "none")),
         "state lineage": str(state.get("lineage", "none")),
         "provider lock file": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",

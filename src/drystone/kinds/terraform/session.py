@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from drystone.errors import AttemptError
-from drystone.kinds.terraform import failures, hcl, locks, source, workdir
+from drystone.kinds.terraform import failures, hcl, locks, source, states, workdir
 from drystone.kinds.terraform.argv import CommandLine
 from drystone.kinds.terraform.binary import Binary
 from drystone.kinds.terraform.config import TerraformConfig
@@ -27,6 +27,7 @@ from drystone.kinds.terraform.parse import Diagnostic, Stream
 from drystone.kinds.terraform.providers import Providers
 from drystone.kinds.terraform.records import Records, Version
 from drystone.kinds.terraform.source import Facts
+from drystone.kinds.terraform.states import Head
 from drystone.kinds.terraform.workdir import Workdir
 from drystone.plugin.api import Context, FailureClass, PermanentError, ProcessResult, TerraformProvider
 from drystone.plugin.files import write_atomic
@@ -64,7 +65,6 @@ class Session:
 
     def enter(self, version: Version) -> None:
         """Makes everything ready for commands on this version. Raises AttemptError when it cannot be initialised."""
-        self.records.plan_file.unlink(missing_ok=True)
         kept = version.source
         self._version, self._facts = version, source.facts(kept)
         self._check_backend()
@@ -140,6 +140,7 @@ class Session:
             "files": digest,
             "binary": self.binary.identity,
             "backend": settings,
+            "state": str(self.records.default_state) if self.facts.backend is None else "",
             "workspace": self.config.workspace,
             "installation": [self._environ.get("XDG_DATA_DIRS"), self._environ.get("TF_CLI_CONFIG_FILE")],
             "providers": [[provider.source, provider.version] for provider in self._required],
@@ -181,11 +182,16 @@ class Session:
         return code == 2, stream
 
     def apply(self, planned: Stream) -> Stream:
-        """Applies the plan file. Raises AttemptError; `planned` then knows how far each resource got."""
+        """Applies the plan file; the state of before is kept. Raises AttemptError; `planned` then knows how far each resource got."""
         planned.diagnostics.clear()
+        if self.facts.backend is None:
+            self.records.state.keep()
         ephemeral = self.facts.has_ephemeral_variables
         line = self.lines.apply(self.records.plan_file, variables=ephemeral, parallelism=self.config.parallelism)
-        code, stream = self._run("apply", line, stdin=self._variables() if ephemeral else None, grace=APPLY_GRACE, stream=planned)
+        try:
+            code, stream = self._run("apply", line, stdin=self._variables() if ephemeral else None, grace=APPLY_GRACE, stream=planned)
+        finally:
+            states.hide(self.workdir.errored_state, self.records.seals)
         if code:
             raise self._failure("apply", code, stream, applying=True)
         stream.succeed()
@@ -223,14 +229,13 @@ class Session:
     def state(self) -> dict[str, Any] | None:
         """The state as it is stored; None when there is none yet."""
         if self.facts.backend is None:
-            return _load_state(self.state_file.read_text(encoding="utf-8")) if self.state_file.exists() else None
+            file = self.records.state.clear
+            return _load_state(file.read_text(encoding="utf-8")) if file.exists() else None
         return _load_state(self._read("state pull", self.lines.state_pull()))
 
-    @property
-    def state_file(self) -> Path:
-        """The environment's own state."""
-        name = self.config.workspace
-        return self.records.states / "terraform.tfstate.d" / name / "terraform.tfstate" if name else self.records.state
+    def head(self) -> Head | None:
+        """Serial and lineage of the environment's own state; None when there is none, or the module has a backend, which is not asked."""
+        return self.records.state.head() if self.facts.backend is None else None
 
     def _variables(self) -> bytes | None:
         try:
@@ -312,7 +317,7 @@ class Session:
 
     def _failure(self, step: str, code: int, stream: Stream, *, applying: bool = False) -> AttemptError:
         errors: list[Diagnostic] = stream.errors
-        state = str(self.state_file) if self.facts.backend is None else ""
+        state = str(self.records.state.clear) if self.facts.backend is None else ""
         return failures.from_diagnostics(step, code, errors, tail=stream.tail, state=state, applying=applying)
 
     # ---- a state that could not be stored ---------------------------------------------------------------------------
@@ -320,6 +325,7 @@ class Session:
     def _store_errored_state(self) -> None:
         """Puts back the state that an earlier apply could not store, when nobody wrote another one since."""
         file = self.workdir.errored_state
+        states.show(file, self.records.seals)
         if not file.exists():
             return
         errored, current = _load_state(file.read_text(encoding="utf-8")), self.state()
@@ -332,6 +338,7 @@ class Session:
         if current is None or current != errored:
             self._read("state push", self.lines.state_push(file))
             self.ctx.log("stored the state that an earlier apply had to leave in errored.tfstate")
+        states.sealed_name(file).unlink(missing_ok=True)
         file.unlink()
 
     def _may_replace(self, current: Mapping[str, Any] | None, errored: Mapping[str, Any]) -> bool:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from drystone.errors import AttemptError
+from drystone.errors import AttemptError, DrystoneError
 from drystone.kinds.terraform import binary, parse, preview, source
 from drystone.kinds.terraform.config import Guards, TerraformConfig
 from drystone.kinds.terraform.failures import LOCK_RETRY
@@ -27,8 +28,12 @@ from drystone.kinds.terraform.providers import Providers
 from drystone.kinds.terraform.records import Before, Records, Version
 from drystone.kinds.terraform.session import Session, holds_anything
 from drystone.kinds.terraform.source import belonging
+from drystone.kinds.terraform.states import Unsealing
 from drystone.plugin import api, sources
 from drystone.plugin.api import FailureClass, Outcome, PermanentError, TemporaryError, UndoWhen
+
+WORKSPACE = "workspace-"
+"""Begins the name of a workspace's own folder."""
 
 _TELLING_DIGITS = 4
 """A sensitive number shorter than that is hidden as an output, but not wherever its digits turn up."""
@@ -56,7 +61,7 @@ class Terraform(api.Kind):
         """Plans and applies. `result` counts what was done and tells each resource's fate."""
         records = records_of(ctx, config)
         try:
-            with at_work(records):
+            with at_work(ctx, records):
                 session = self._session(ctx, config, records)
                 session.enter(self._version(ctx, config, records))
                 return self._apply(ctx, config, session)
@@ -68,7 +73,7 @@ class Terraform(api.Kind):
     def undo(self, ctx: api.Context, config: TerraformConfig) -> Outcome:
         """Takes back what this run applied. Harmless when repeated, and when nothing was applied."""
         records = records_of(ctx, config)
-        with at_work(records):
+        with at_work(ctx, records):
             before = records.before(ctx.run_id)
             if before is None:
                 ctx.log("this run applied nothing here: there is nothing to take back")
@@ -82,7 +87,7 @@ class Terraform(api.Kind):
     def destroy(self, ctx: api.Context, config: TerraformConfig) -> Outcome:
         """Destroys all that the state has, by the version that was applied last, whichever run that was. Harmless when repeated."""
         records = records_of(ctx, config)
-        with at_work(records):
+        with at_work(ctx, records):
             if records.instance.applied is None:
                 ctx.log("nothing was ever applied here: there is nothing to destroy")
                 return Outcome(changed=False)
@@ -90,8 +95,7 @@ class Terraform(api.Kind):
 
     def preview(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
         """What a run would apply, by a real plan. All of it happens in a copy of the records, which goes with the preview."""
-        records = preview.copy_of(records_of(ctx, config), ctx.workspace)
-        with at_work(records):
+        with looking(ctx, config) as records:
             session = self._session(ctx, config, records)
             session.enter(self._version(ctx, config, records))
             _, stream = session.plan()
@@ -100,8 +104,7 @@ class Terraform(api.Kind):
 
     def bound(self, ctx: api.Context, config: TerraformConfig) -> Mapping[str, str]:
         """What a saved preview of this rests on, as it is now."""
-        records = preview.copy_of(records_of(ctx, config), ctx.workspace)
-        with at_work(records):
+        with looking(ctx, config) as records:
             session = self._session(ctx, config, records)
             session.enter(self._version(ctx, config, records))
             return preview.bound(session)
@@ -112,14 +115,25 @@ class Terraform(api.Kind):
         return preview.outline(config, source)
 
     def recover(self, ctx: api.Context, config: TerraformConfig) -> None:
-        """After a lost attempt: its plan file goes, and a state that it could not store is put in its place.
+        """After a lost attempt: its plan file and what it left in clear go, and a state that it could not store is put in its place.
 
         A lock that it left is broken by the next plan, which learns the lock's id.
         """
         records = records_of(ctx, config)
-        with at_work(records):
+        with at_work(ctx, records):
             if (version := records.version(records.instance.applied)) is not None:
                 self._session(ctx, config, records).enter(version)
+
+    def states(self, folder: Path, unseal: Callable[[str], Any]) -> Sequence[api.KeptState]:
+        """Of the environment's own state, in each workspace that was used: the earlier ones, then that of now."""
+        folders = {"": folder} | {path.name.removeprefix(WORKSPACE): path for path in sorted(folder.glob(f"{WORKSPACE}*"))}
+        found: list[api.KeptState] = []
+        for name, place in folders.items():
+            state = Records(folder=place, seals=Unsealing(unseal), workspace=name or None).state
+            for head, text in state.known():
+                is_current = text == state.text
+                found.append(api.KeptState(name=name, serial=head.serial, lineage=head.lineage, is_current=is_current, text=text))
+        return found
 
     def close(self) -> None:
         """Ends the providers' daemons."""
@@ -154,11 +168,12 @@ class Terraform(api.Kind):
         if changes:
             self._begin(ctx, session)
             _applied(ctx, session, stream)
-        records.succeed(version)
+        head = session.head()
+        records.succeed(version, head.serial if head else None)
         outputs = _outputs(ctx, session, stream if changes else None)
         return Outcome(
             outputs={name: item["value"] for name, item in outputs.items()},
-            result=_result(stream if changes else Stream()),
+            result=_result(stream if changes else Stream()) | ({"state": asdict(head)} if head else {}),
             # Also when an earlier attempt of this run applied and could not report it.
             changed=records.before(ctx.run_id) is not None,
             sensitive=frozenset(name for name, item in outputs.items() if item.get("sensitive")),
@@ -194,18 +209,20 @@ class Terraform(api.Kind):
         changes, stream = session.plan()
         if changes:
             _applied(ctx, session, stream)
-        session.records.restored(ctx.run_id, version)
-        return Outcome(result=_result(stream), changed=changes)
+        head = session.head()
+        session.records.restored(ctx.run_id, version, head.serial if head else None)
+        return Outcome(result=_result(stream) | ({"state": asdict(head)} if head else {}), changed=changes)
 
 
 def records_of(ctx: api.Context, config: TerraformConfig) -> Records:
     """The records of this instance; each workspace has its own."""
-    return Records(folder=ctx.state if config.workspace is None else ctx.state / f"workspace-{config.workspace}")
+    folder = ctx.state if config.workspace is None else ctx.state / f"{WORKSPACE}{config.workspace}"
+    return Records(folder=folder, seals=ctx, workspace=config.workspace)
 
 
 @contextmanager
-def at_work(records: Records) -> Iterator[None]:
-    """Has an instance for itself; the saved plan is gone at the end, however it ends.
+def at_work(ctx: api.Context, records: Records) -> Iterator[None]:
+    """Has an instance for itself, with its state in clear; that, saved plans and what a preview left are gone at the end, however it ends.
 
     Raises TemporaryError: conflict when somebody else is at work on it, crashed (naming the file) when the machine refuses a file.
     """
@@ -215,14 +232,37 @@ def at_work(records: Records) -> Iterator[None]:
                 message = "another run is at work on the same state"
                 hint = "wait for it; runs that change the same things should share an environment, which is locked as a whole"
                 raise TemporaryError(FailureClass.CONFLICT, message, retry_in=LOCK_RETRY, hint=hint)
+            records.open()
             try:
                 yield
             finally:
-                records.plan_file.unlink(missing_ok=True)
+                _close(ctx, records)
     except OSError as error:
         message = f'"{error.filename}": {error.strerror}' if error.filename else str(error)
         hint = "check that it may be read, that the state folder may be written, and that the disk has room"
         raise TemporaryError(FailureClass.CRASHED, message, hint=hint) from error
+
+
+@contextmanager
+def looking(ctx: api.Context, config: TerraformConfig) -> Iterator[Records]:
+    """As `at_work`, to change nothing: with records that go with it."""
+    records = records_of(ctx, config)
+    with at_work(ctx, records):
+        yield preview.copy_of(records)
+    with suppress(OSError):
+        records.folder.rmdir()
+
+
+def _close(ctx: api.Context, records: Records) -> None:
+    """What was done is done: a state that cannot be sealed now stays in clear until the next attempt, and nothing else comes of it."""
+    try:
+        if records.close():
+            return
+        reason = "it is no whole state, or a terraform that outlived its attempt is at work on it"
+    except (OSError, DrystoneError) as error:
+        reason = str(error)
+    if records.state.clear.exists():
+        ctx.log(f'note: the state stays in clear, readable for its owner only, in "{records.state.clear}": {reason}')
 
 
 def check_is_latest(run: str, records: Records) -> None:

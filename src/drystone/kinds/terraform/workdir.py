@@ -53,7 +53,9 @@ def lay_out(records: Records, version: Version, *, own_state: bool) -> Workdir:
     manifest = records.manifest
     old = set(_manifest(manifest).get("files", ()))
     links = _neighbours(source, version.base, records.folder)
-    shown = {"version": version.id, "own_state": own_state, "files": sorted({*wanted, *links})}
+    # A project that was moved has its state elsewhere now.
+    state = str(records.default_state) if own_state else ""
+    shown = {"version": version.id, "state": state, "files": sorted({*wanted, *links})}
     workdir = Workdir(root=records.work / version.place)
     if _manifest(manifest) == shown:
         return workdir
@@ -141,7 +143,7 @@ def _place_links(work: Path, links: Mapping[str, Path]) -> None:
 
 
 def _write_override(file: Path, records: Records) -> None:
-    backend = {"path": str(records.state), "workspace_dir": str(records.states / "terraform.tfstate.d")}
+    backend = {"path": str(records.default_state), "workspace_dir": str(records.workspaces)}
     write_atomic(file, json.dumps({"terraform": {"backend": {"local": backend}}}).encode(), 0o600)
 
 
