@@ -153,7 +153,7 @@ def test_json_has_the_shape_that_other_programs_read(look_at: LookAt) -> None:
     assert [item["needs"] for item in shape["tasks"]] == [[], [], ["vm"]]
     vm = shape["tasks"][0]
     assert (vm["status"], vm["undo"]["mode"], vm["undo"]["status"], len(vm["undo"]["attempts"])) == ("undone", "auto", "succeeded", 1)
-    assert set(vm["attempts"][0]) == {"number", "status", "started_at", "finished_at", "error", "log"}
+    assert set(vm["attempts"][0]) == {"number", "status", "started_at", "finished_at", "error", "result", "log"}
     assert vm["attempts"][0]["started_at"].endswith("Z")
 
 

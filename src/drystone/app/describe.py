@@ -81,13 +81,14 @@ def eta_json(eta: Forecast | None) -> dict[str, Any] | None:
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    """One try; `log` is relative to the project's .drystone folder."""
+    """One try; `log` is relative to the project's .drystone folder, `result` is what one told that did not succeed."""
     return {
         "number": attempt.number,
         "status": attempt.status.value,
         "started_at": instant(attempt.started_at),
         "finished_at": instant(attempt.finished_at),
         "error": masked(attempt.failure.to_json()) if attempt.failure else None,
+        "result": masked(attempt.result) if attempt.result else None,
         "log": attempt.log or None,
     }
 

@@ -199,7 +199,7 @@ def logs(world: World, word: str, task: str | None = None, *, follow: bool = Fal
     """
     seen = look(world, word)
     if task is not None:
-        _check_task(seen.run, task)
+        instances(seen.run, task)
     offsets: dict[str, int] = {}
     while True:
         for instance, attempt, undo in attempts(seen.run, task):
@@ -224,11 +224,14 @@ def attempts(run: Run, task: str | None) -> list[tuple[Instance, Attempt, bool]]
     return sorted(found, key=lambda item: item[1].started_at)
 
 
-def _check_task(run: Run, task: str) -> None:
-    known = {name for instance in run.in_order() for name in (instance.id, instance.task)}
-    if task not in known:
+def instances(run: Run, task: str) -> Sequence[Instance]:
+    """What a word means: an instance (`vm[0]`), or all instances of a task. Raises NotFoundError."""
+    found = [instance for instance in run.in_order() if task in (instance.id, instance.task)]
+    if not found:
+        known = {name for instance in run.in_order() for name in (instance.id, instance.task)}
         hint = did_you_mean(task, known) or f"tasks: {', '.join(run.graph.nodes)}"
         raise NotFoundError(f'run {run.id} has no task "{task}"', hint=hint)
+    return found
 
 
 def _new_lines(home: Path, attempt: Attempt, offsets: dict[str, int]) -> list[str]:

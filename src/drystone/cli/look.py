@@ -12,13 +12,27 @@ from drystone.cli.options import Examples, Json, RunWord, examples, session
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")]
 
 
-def show(ctx: typer.Context, word: RunWord = "last", json: Json = False) -> None:
-    """Show a run: its tasks, why it failed with the last output, what was undone, and what to do next."""
+def show(
+    ctx: typer.Context,
+    word: RunWord = "last",
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="This task, or this instance of it, at length.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a run: its tasks, why it failed with the last output, what was undone, and what to do next.
+
+    With TASK its attempts, and how far each got with each resource.
+    """
     from drystone.app import reading
-    from drystone.cli import run_view
+    from drystone.cli import run_view, task_view
 
     world = session(ctx).world()
-    run_view.show(reading.look(world, word), now=world.clock.now(), json=json)
+    look = reading.look(world, word)
+    if task is None:
+        run_view.show(look, now=world.clock.now(), json=json)
+    else:
+        task_view.show(look, reading.instances(look.run, task), now=world.clock.now(), json=json)
 
 
 def runs(
@@ -75,7 +89,7 @@ def diff(
 
 COMMANDS = (show, runs, diff, logs, events)
 EXAMPLES: Examples = {
-    "show": examples("drystone show last", "drystone show last --json | jq .status"),
+    "show": examples("drystone show last", "drystone show last network", "drystone show last --json | jq .status"),
     "runs": examples("drystone runs", "drystone runs --environment staging --json"),
     "diff": examples("drystone diff 01JB5 last", "drystone diff 01JB5 01JC2 --json | jq '.files[].name'"),
     "logs": examples("drystone logs last migration", "drystone logs last 'vm[0]' -f"),

@@ -7,7 +7,6 @@ import json as codec
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from types import MappingProxyType
 
 import typer
@@ -16,7 +15,7 @@ from drystone.app import describe, reading
 from drystone.app.describe import masked
 from drystone.app.reading import Look
 from drystone.cli import scene as scenes
-from drystone.cli import stages, tables, waiting_view, words
+from drystone.cli import stages, tables, task_view, waiting_view, words
 from drystone.cli.next_steps import next_steps
 from drystone.cli.scene import Scene
 from drystone.cli.tables import paint
@@ -152,14 +151,11 @@ def _failure(look: Look, item: Instance, attempt: Attempt | None) -> Iterator[st
     # The log ends with the message that stands above it.
     output = [line for line in output if line != f"{failure.failure_class.value}: {failure.message}"]
     if output:
-        yield f"  last output{f' ({_shown(look.home / attempt.log)})' if attempt.log else ''}:"
+        yield f"  last output{f' ({words.shown_path(look.home / attempt.log)})' if attempt.log else ''}:"
         yield from (f"    {line}" for line in output)
+    yield from (f"  {line}" for line in task_view.resources(attempt.result, task_view.MOST_RESOURCES, said=failure.message))
     if failure.hint:
         yield f"  {failure.hint}"
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def undone(run: Run) -> list[Instance]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from drystone.core.run import Attempt, Cause, Forecast, Instance, Run, UndoStatus
 from drystone.core.states import RunStatus, TaskStatus
@@ -159,6 +160,11 @@ def left(forecast: Forecast) -> str:
 def short(run_id: str) -> str:
     """The beginning of a run's id which is enough to name it: the ten characters that tell its millisecond."""
     return run_id[:10]
+
+
+def shown_path(path: Path) -> str:
+    """As one would type it here: relative to the current folder when it is below it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def first_line(text: str) -> str:

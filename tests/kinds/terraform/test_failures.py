@@ -70,10 +70,19 @@ def test_a_resource_that_fails_tells_why_and_how_far_it_got(kind, attempt, half_
         kind.run(attempt.ctx, configure())
     assert caught.value.failure_class is FailureClass.FAILED
     assert caught.value.changed
-    assert caught.value.detail.endswith("1 done, 1 failed, 1 not reached")
-    message, data = attempt.progress[-1]
-    assert message == "1 done, 1 failed, 1 not reached"
-    assert [item["status"] for item in data["resources"]] == [DONE, FAILED, NOT_REACHED]
+    assert attempt.progress[-1][0] == "1 done, 1 failed, 1 not reached"
+    reason = (
+        "local-exec provisioner error: Error running command 'echo the disk is full >&2; exit 3': exit status 3. "
+        "Output: the disk is full"
+    )
+    assert caught.value.result == {
+        "summary": "1 done, 1 failed, 1 not reached",
+        "resources": [
+            {"address": "terraform_data.first", "action": "create", "status": DONE},
+            {"address": "terraform_data.second", "action": "create", "status": FAILED, "message": reason},
+            {"address": "terraform_data.third", "action": "create", "status": NOT_REACHED},
+        ],
+    }
 
 
 def test_a_broken_state_is_named_with_the_way_out(kind, new_attempt, app, configure):

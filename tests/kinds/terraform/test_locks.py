@@ -15,7 +15,7 @@ from tests.kinds.terraform import object_server, state_server
 from tests.kinds.terraform.conftest import APP
 from tests.kinds.terraform.object_server import CREDENTIALS, LOCK, ObjectServer
 
-from drystone.errors import AttemptError, FailureClass, TemporaryError
+from drystone.errors import AttemptError, FailureClass, PermanentError, TemporaryError
 from drystone.kinds.terraform import locks
 
 
@@ -118,7 +118,9 @@ def test_terraform_killed_in_the_middle_leaves_a_lock_that_the_undo_breaks(
     running.join()
     assert isinstance(running.error, AttemptError)
     assert server.objects[LOCK] == lock
-    kind.undo(new_attempt().ctx, configure(env=CREDENTIALS))
+    # The remote state was not written yet: what was made is nowhere in it.
+    with pytest.raises(PermanentError, match=r"was killed while it made terraform_data\.a"):
+        kind.undo(new_attempt().ctx, configure(env=CREDENTIALS))
     assert LOCK not in server.objects
 
 

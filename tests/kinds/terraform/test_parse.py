@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,16 +50,31 @@ def test_no_changes_are_no_changes():
 
 def test_a_failed_replacement_leaves_done_failed_and_not_reached():
     stream, _, told = feed("plan-replace", "apply-fails")
+    half = "the old one is gone, and the new one is not whole"
+    reason = "local-exec provisioner error: Error running command 'echo no space left >&2; exit 3': exit status 3. Output: no space left"
     assert stream.resources() == [
         {"address": "terraform_data.first[0]", "action": "update", "status": "done"},
         {"address": "terraform_data.first[1]", "action": "update", "status": "done"},
-        {"address": "terraform_data.second", "action": "replace", "status": "failed"},
+        {"address": "terraform_data.second", "action": "replace", "status": "failed", "message": f"{half}: {reason}"},
         {"address": "terraform_data.third", "action": "update", "status": "not_reached"},
     ]
     assert "terraform_data.second: failed" in told
     (error,) = stream.errors
     assert error.title.startswith("local-exec provisioner error: Error running command 'echo no space left >&2; exit 3': exit status 3.")
     assert error.title.endswith("(terraform_data.second, main.tf:13)")
+
+
+def test_a_resource_whose_end_nobody_saw_is_unknown():
+    stream = Stream()
+    begun: list[str] = []
+    stream.on_create = begun.append
+    for type_, part in (("planned_change", "change"), ("apply_start", "hook")):
+        for name in ("a", "b") if type_ == "planned_change" else ("a",):
+            body = {"resource": {"addr": f"terraform_data.{name}"}, "action": "create"}
+            stream.feed(json.dumps({"@message": "", "type": type_, part: body}))
+    assert [item["status"] for item in stream.resources()] == ["unknown", "not_reached"]
+    assert stream.reached() == "0 done, 0 failed, 1 unknown, 1 not reached"
+    assert begun == ["terraform_data.a"]
 
 
 def test_a_replacement_is_done_after_both_steps():

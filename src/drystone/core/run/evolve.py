@@ -454,6 +454,7 @@ def _ended(attempt: Attempt, event: Event, status: AttemptStatus) -> Attempt:
         failure=failure,
         changed=data.get("changed", True),
         log=data.get("log", attempt.log),
+        result=None if failure is None else data.get("result"),
     )
 
 

@@ -114,6 +114,7 @@ def undo_failed(
     failure: Failure,
     *,
     jitter: float,
+    result: Mapping[str, Any] | None = None,
     retry_in: timedelta | None = None,
     log: str | None = None,
     held: bool = False,
@@ -123,7 +124,8 @@ def undo_failed(
     policy = run.task_of(instance).undo.retry
     tried = _counted(instance)
     wait = _wait(policy, failure, tried, jitter, retry_in, held=held)
-    data = {**failure.to_json(), "final": wait is None, **_log(log), **_held(held)}
+    told = {"result": result} if result else {}
+    data = {**failure.to_json(), "final": wait is None, **told, **_log(log), **_held(held)}
     events = [_event(run, id_, now, EventType.UNDO_FAILED, data, undo=True)]
     if wait is not None:
         retry_at = (now + wait).isoformat()

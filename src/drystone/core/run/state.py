@@ -93,7 +93,12 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One try. `log` is relative to the project's .drystone folder. `changed` says whether the world may be different now."""
+    """One try.
+
+    log:     relative to the project's .drystone folder.
+    changed: whether the world may be different now.
+    result:  what one that did not succeed told of how far it came; None when it told nothing.
+    """
 
     number: int
     status: AttemptStatus
@@ -102,6 +107,7 @@ class Attempt:
     failure: Failure | None = None
     log: str | None = None
     changed: bool = True
+    result: Mapping[str, Any] | None = None
 
 
 def made(attempts: Sequence[Attempt]) -> int:

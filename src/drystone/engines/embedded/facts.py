@@ -32,7 +32,9 @@ def settled(run: Run, fact: Done, now: datetime, *, jitter: float) -> list[Event
             run, id_, now, outputs=ended.outputs, result=ended.result, changed=ended.changed, log=log
         )
     if fact.undo:
-        return undo_failed(run, id_, now, ended.failure, jitter=jitter, retry_in=ended.retry_in, log=log, held=ended.held)
+        return undo_failed(
+            run, id_, now, ended.failure, jitter=jitter, result=ended.result, retry_in=ended.retry_in, log=log, held=ended.held
+        )
     return failed(
         run,
         id_,

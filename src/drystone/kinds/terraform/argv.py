@@ -57,18 +57,18 @@ class CommandLine(Terraform):  # type: ignore[misc]
         var_files: Sequence[Path] = (),
         targets: Sequence[str] = (),
         parallelism: int | None = None,
+        refresh: bool = True,
     ) -> list[str]:
-        """With -detailed-exitcode it exits 2 when there are changes."""
-        # The last file wins, so the plan's own variables come after its files.
-        files = [str(file) for file in var_files] + ([STDIN] if variables else [])
+        """With -detailed-exitcode it exits 2 when there are changes. `refresh`: the world is looked at first."""
         return self.line(
             "plan",
             input=False,
             json=IsFlagged,
             detailed_exitcode=IsFlagged,
             destroy=IsFlagged if destroy else None,
+            refresh=None if refresh else False,
             out=str(out),
-            var_file=files,
+            var_file=_files(var_files, variables=variables),
             target=list(targets),
             parallelism=parallelism,
         )
@@ -81,6 +81,21 @@ class CommandLine(Terraform):  # type: ignore[misc]
             input=False,
             json=IsFlagged,
             var_file=[STDIN] if variables else [],
+            parallelism=parallelism,
+        )
+
+    def refresh(
+        self, *, variables: bool = True, var_files: Sequence[Path] = (), targets: Sequence[str] = (), parallelism: int | None = None
+    ) -> list[str]:
+        """Writes into the state what really exists, and changes nothing else."""
+        return self.line(
+            "apply",
+            refresh_only=IsFlagged,
+            auto_approve=IsFlagged,
+            input=False,
+            json=IsFlagged,
+            var_file=_files(var_files, variables=variables),
+            target=list(targets),
             parallelism=parallelism,
         )
 
@@ -103,3 +118,8 @@ class CommandLine(Terraform):  # type: ignore[misc]
     def force_unlock(self, lock_id: str) -> list[str]:
         """Breaks the lock with this id, no other."""
         return self.line("force-unlock", lock_id, force=IsFlagged)
+
+
+def _files(var_files: Sequence[Path], *, variables: bool) -> list[str]:
+    # The last file wins, so the plan's own variables come after its files.
+    return [str(file) for file in var_files] + ([STDIN] if variables else [])

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-DONE, FAILED, NOT_REACHED = "done", "failed", "not_reached"
+DONE, FAILED, UNKNOWN, NOT_REACHED = "done", "failed", "unknown", "not_reached"
+"""How far a change got. UNKNOWN: it was begun, and Terraform ended without saying how that went."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,12 +26,16 @@ class Diagnostic:
     where: str = ""
 
     @property
+    def reason(self) -> str:
+        """One line: what and why."""
+        why = first_line(self.detail)
+        return (f"{self.summary.rstrip('.:')}: {why}" if why else self.summary).rstrip(".")
+
+    @property
     def title(self) -> str:
         """One line: what, why, where."""
-        reason = first_line(self.detail)
         place = ", ".join(part for part in (self.address, self.where) if part)
-        text = self.summary if not reason else f"{self.summary.rstrip('.:')}: {reason}"
-        return f"{text.rstrip('.')} ({place})" if place else text.rstrip(".")
+        return f"{self.reason} ({place})" if place else self.reason
 
     @property
     def text(self) -> str:
@@ -63,15 +68,27 @@ class Change:
     steps: set[str] = field(default_factory=set)
     status: str = NOT_REACHED
 
+    def begin(self) -> None:
+        """A step has begun."""
+        if self.status != FAILED:
+            self.status = UNKNOWN
+
     def step(self, name: str) -> None:
         """One step is over; a replacement is done when it was both deleted and created."""
         self.steps.discard(name)
-        if not self.steps and self.status != FAILED:
-            self.status = DONE
+        if self.status != FAILED:
+            self.status = NOT_REACHED if self.steps else DONE
+
+    @property
+    def half(self) -> str:
+        """What a replacement that stopped between its two steps has left; empty for all else."""
+        if self.action != "replace" or len(self.steps) != 1:
+            return ""
+        return "the old one is gone, and the new one is not whole" if "create" in self.steps else "the old one still stands"
 
 
 _STEPS = {"replace": {"create", "delete"}}
-_QUIET = frozenset({"version", "outputs", "init_output", "refresh_start", "resource_drift"})
+_QUIET = frozenset({"version", "outputs", "init_output", "refresh_start"})
 """Kept out of the log: said better elsewhere, or of no use to a reader."""
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _VERBS = {
@@ -86,13 +103,15 @@ _VERBS = {
 class Stream:
     """The lines of one command, gathered.
 
-    outputs: as the `outputs` message has them: name -> {value, type, sensitive}; a sensitive one has no value.
+    outputs:   as the `outputs` message has them: name -> {value, type, sensitive}; a sensitive one has no value.
+    on_create: told the address of each resource as Terraform begins to make it.
     """
 
     changes: dict[str, Change] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     outputs: Mapping[str, Any] | None = None
     summary: Mapping[str, int] = field(default_factory=dict)
+    on_create: Callable[[str], None] = lambda address: None
     _text: list[str] = field(default_factory=list)
 
     @property
@@ -130,6 +149,7 @@ class Stream:
             case "planned_change":
                 self._planned(message)
             case "apply_start":
+                self._begin(message)
                 return _hook_progress(message, 0, "…")
             case "apply_progress":
                 elapsed = message["hook"].get("elapsed_seconds", 0)
@@ -162,6 +182,12 @@ class Stream:
                 steps = set(_STEPS.get(action, {action}))
                 self.changes[item["address"]] = Change(address=item["address"], action=action, steps=steps)
 
+    def _begin(self, message: Mapping[str, Any]) -> None:
+        if (change := self.changes.get(_address(message))) is not None:
+            change.begin()
+        if _action(message) == "create":
+            self.on_create(_address(message))
+
     def _step(self, message: Mapping[str, Any], *, failed: bool) -> None:
         change = self.changes.get(_address(message))
         if change is None:
@@ -183,12 +209,20 @@ class Stream:
             change.status = DONE
 
     def resources(self) -> list[dict[str, str]]:
-        """Each change and how far it got, for `result`."""
-        return [{"address": item.address, "action": item.action, "status": item.status} for item in self.changes.values()]
+        """Each change, how far it got, and why not further, for `result`."""
+        reasons = {item.address: item.reason for item in reversed(self.errors) if item.address}
+        return [_fate(item, reasons.get(item.address, "")) for item in self.changes.values()]
 
-    def count(self, status: str) -> int:
-        """How many changes have this status."""
-        return sum(item.status == status for item in self.changes.values())
+    def reached(self) -> str:
+        """How far it got: `2 done, 1 failed, 3 not reached`."""
+        found = [item.status for item in self.changes.values()]
+        words = ((DONE, "done"), (FAILED, "failed"), (UNKNOWN, "unknown"), (NOT_REACHED, "not reached"))
+        return ", ".join(f"{found.count(status)} {word}" for status, word in words if status != UNKNOWN or UNKNOWN in found)
+
+
+def _fate(change: Change, reason: str) -> dict[str, str]:
+    message = ": ".join(part for part in (change.half, reason) if part)
+    return {"address": change.address, "action": change.action, "status": change.status, **({"message": message} if message else {})}
 
 
 def summary_line(counts: Mapping[str, int], words: Sequence[str] = ("added", "changed", "destroyed")) -> str:

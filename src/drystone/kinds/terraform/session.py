@@ -1,7 +1,8 @@
 """Terraform's commands for one attempt: the environment they run in, their lines into log and progress, their failures as errors.
 
     enter(version): lay it out -> init, unless nothing changed since the last one -> a state that could not be stored is put back
-    plan -> apply -> outputs
+    plan -> apply -> outputs                             on the way forward
+    look at what exists -> plan -> apply                 on the way back
 
 Variables and backend settings reach Terraform through standard input: they are never arguments, and no file holds them. (TF_VAR_
 variables would do neither: they lose against the module's own *.auto.tfvars, and lists of an untyped variable would arrive as text.)
@@ -21,6 +22,7 @@ from typing import Any
 from drystone.errors import AttemptError
 from drystone.kinds.terraform import failures, hcl, locks, source, states, workdir
 from drystone.kinds.terraform.argv import CommandLine
+from drystone.kinds.terraform.begun import Begun
 from drystone.kinds.terraform.binary import Binary
 from drystone.kinds.terraform.config import TerraformConfig
 from drystone.kinds.terraform.parse import Diagnostic, Stream
@@ -57,6 +59,8 @@ class Session:
     providers: Providers
     home: Path | None
     """The module's own folder, where commands are started from; None when it is gone."""
+    missing: list[str] = field(default_factory=list)
+    """Addresses that `look` does not find in the state, although an apply that was killed had begun to make them."""
     _version: Version | None = None
     _workdir: Workdir | None = None
     _facts: Facts | None = None
@@ -164,7 +168,24 @@ class Session:
 
     # ---- the commands -----------------------------------------------------------------------------------------------
 
-    def plan(self, *, destroy: bool = False) -> tuple[bool, Stream]:
+    def look(self, *, destroy: bool = False) -> None:
+        """Writes into the state what really exists, so that the way back begins with that. Raises AttemptError."""
+        state = self.state()
+        self.missing = Begun(self.records.folder).missing_in(state)
+        if not holds_anything(state):
+            return
+        version = self.version
+        line = self.lines.refresh(
+            variables=bool(version.vars),
+            var_files=version.var_files,
+            targets=() if destroy else version.targets,
+            parallelism=self.config.parallelism,
+        )
+        code, stream = self._with_remedies("refresh", lambda: self._run("refresh", line, stdin=self._variables()))
+        if code:
+            raise self._failure("refresh", code, stream)
+
+    def plan(self, *, destroy: bool = False, refresh: bool = True) -> tuple[bool, Stream]:
         """Makes the plan file. True when there are changes, be it only in outputs. Raises AttemptError."""
         version = self.version
         line = self.lines.plan(
@@ -174,6 +195,7 @@ class Session:
             var_files=version.var_files,
             targets=() if destroy else version.targets,
             parallelism=self.config.parallelism,
+            refresh=refresh,
         )
         step = "destroy" if destroy else "plan"
         code, stream = self._with_remedies(step, lambda: self._run(step, line, stdin=self._variables()))
@@ -186,11 +208,17 @@ class Session:
         planned.diagnostics.clear()
         if self.facts.backend is None:
             self.records.state.keep()
+        begun = Begun(self.records.folder)
+        planned.on_create = begun.add
         ephemeral = self.facts.has_ephemeral_variables
         line = self.lines.apply(self.records.plan_file, variables=ephemeral, parallelism=self.config.parallelism)
+        code = 1
         try:
             code, stream = self._run("apply", line, stdin=self._variables() if ephemeral else None, grace=APPLY_GRACE, stream=planned)
         finally:
+            # Terraform tells its errors when the state is written.
+            if code == 0 or planned.errors:
+                begun.settle()
             states.hide(self.workdir.errored_state, self.records.seals)
         if code:
             raise self._failure("apply", code, stream, applying=True)
@@ -264,7 +292,8 @@ class Session:
             if shown is not None:
                 for part in shown.splitlines():
                     self.ctx.log(part)
-            if progress is not None:
+            # A refresh plans nothing, and says so.
+            if progress is not None and step != "refresh":
                 self.ctx.emit(progress.message, **progress.data)
 
         note = locks.Note(self.records.folder) if self.facts.backend_type not in ("", "local") else None

@@ -1,7 +1,8 @@
 """The terraform kind: what an attempt does, and what its undo does.
 
     run:  keep the module as a version -> init -> plan -> guards -> note what was there before -> apply -> outputs
-    undo: nothing was there before this run -> destroy what is there now, and forget the instance
+    undo: look at what really exists, then
+          nothing was there before this run -> destroy what is there now, and forget the instance
           something was                     -> apply the last good version of then again
 
 Runs that changed the same instance are taken back latest first; an earlier one is refused, as it would take down what the later one left.
@@ -21,6 +22,7 @@ from typing import Any, ClassVar
 
 from drystone.errors import AttemptError, DrystoneError
 from drystone.kinds.terraform import binary, parse, preview, source
+from drystone.kinds.terraform.begun import Begun
 from drystone.kinds.terraform.config import Guards, TerraformConfig
 from drystone.kinds.terraform.failures import LOCK_RETRY
 from drystone.kinds.terraform.parse import Change, Stream
@@ -170,6 +172,7 @@ class Terraform(api.Kind):
             _applied(ctx, session, stream)
         head = session.head()
         records.succeed(version, head.serial if head else None)
+        Begun(records.folder).clear()
         outputs = _outputs(ctx, session, stream if changes else None)
         return Outcome(
             outputs={name: item["value"] for name, item in outputs.items()},
@@ -190,9 +193,11 @@ class Terraform(api.Kind):
         records = session.records
         version = records.version(records.instance.applied) or self._version(ctx, config, records)
         session.enter(version)
-        changes, stream = session.plan(destroy=True)
+        session.look(destroy=True)
+        changes, stream = session.plan(destroy=True, refresh=False)
         if changes:
             _applied(ctx, session, stream)
+        check_nothing_missing(session)
         records.forget()
         return Outcome(result=_result(stream), changed=changes)
 
@@ -206,9 +211,11 @@ class Terraform(api.Kind):
             )
         ctx.log("restoring the version that was in place before this run")
         session.enter(version)
-        changes, stream = session.plan()
+        session.look()
+        changes, stream = session.plan(refresh=False)
         if changes:
             _applied(ctx, session, stream)
+        check_nothing_missing(session)
         head = session.head()
         session.records.restored(ctx.run_id, version, head.serial if head else None)
         return Outcome(result=_result(stream) | ({"state": asdict(head)} if head else {}), changed=changes)
@@ -303,6 +310,20 @@ def check_guards(guards: Guards, changes: Mapping[str, Change]) -> None:
         raise _refused(f"the plan replaces what guards.deny_replace protects: {', '.join(denied)}")
 
 
+def check_nothing_missing(session: Session) -> None:
+    """Raises PermanentError(crashed) when Terraform was killed while it made something that its state does not know."""
+    if missing := session.missing:
+        them = "it" if len(missing) == 1 else "they"
+        raise PermanentError(
+            FailureClass.CRASHED,
+            f"terraform was killed while it made {', '.join(missing)}: {them} may exist without being in the state",
+            changed=True,
+            hint=f"all that the state had is taken back; look whether {them} exist{'s' if them == 'it' else ''}, remove what does, "
+            "then: drystone attention skip",
+            result={"resources": [{"address": address, "action": "create", "status": parse.UNKNOWN} for address in missing]},
+        )
+
+
 def _is_denied(guards: Guards, address: str) -> bool:
     if isinstance(guards.deny_replace, bool):
         return guards.deny_replace
@@ -319,9 +340,8 @@ def _applied(ctx: api.Context, session: Session, stream: Stream) -> None:
     try:
         session.apply(stream)
     except AttemptError as error:
-        counts = f"{stream.count(parse.DONE)} done, {stream.count(parse.FAILED)} failed, {stream.count(parse.NOT_REACHED)} not reached"
-        ctx.emit(counts, resources=stream.resources())
-        error.detail = "\n".join(part for part in (error.detail, counts) if part)
+        ctx.emit(stream.reached())
+        error.result = {"summary": stream.reached(), "resources": stream.resources()}
         raise
 
 
