@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.mail_sink import MailSink
+from tests.postgres import postgres
 
 from drystone.lab import manage
 from drystone.lab.namespaces import probe
@@ -20,6 +22,8 @@ from drystone.lab.namespaces import probe
 sys.path.insert(0, str(Path(__file__).parent))
 
 from e2e_support import COMMAND, Project
+
+__all__ = ["postgres"]
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +112,14 @@ def provision(block: str) -> Callable[..., list[str]]:
         return ["run", "environment", *(f"-i{name}={value}" for name, value in ({"name": "shop"} | ranges | inputs).items())]
 
     return words
+
+
+@pytest.fixture
+def mail_sink() -> Iterator[MailSink]:
+    """A mail server on loopback."""
+    sink = MailSink()
+    yield sink
+    sink.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where the library that ships is: plans, Terraform modules, playbooks, inventories.
+"""Where the library that ships is: plans, Terraform modules, playbooks, jobs, inventories.
 
 Asked when a plan's name is not among the project's own, and by `drystone init`, which copies from it.
 An installed package carries the library as data; a checkout that is installed in place is its own library.
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import drystone
 
-FOLDERS = ("plans", "modules", "playbooks", "inventories")
+FOLDERS = ("plans", "modules", "playbooks", "jobs", "inventories")
 """What the library consists of; pyproject.toml puts each into the wheel as drystone/library/<folder>."""
 
 

@@ -14,7 +14,7 @@ from drystone.cli.options import Examples, Json, examples, session
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made when it is not there.", show_default=False)] = Path(),
 ) -> None:
-    """Make a new project: plans, modules, playbooks, inventories and settings, ready to run."""
+    """Make a new project: plans, modules, playbooks, jobs, inventories and settings, ready to run."""
     from drystone import wiring
     from drystone.app import scaffold
 

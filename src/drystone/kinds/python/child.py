@@ -200,19 +200,22 @@ def _exited(order: dict[str, Any], code: Any) -> dict[str, Any]:
 
 
 def _failure(call: str, error: BaseException) -> dict[str, Any]:
-    """What `task` makes an error of. An exception with a `failure_class`, as drystone's own have it, says itself what it is."""
-    text = _traceback(error)
-    sys.stderr.write(text)
-    detail = "\n".join(text.splitlines()[-TAIL_LINES:])
+    """What `task` makes an error of. An exception with a `failure_class`, as drystone's own have it, says itself what it is.
+
+    Only one that does not was unforeseen, and needs its traceback.
+    """
     told = getattr(error, "failure_class", None)
     if told is None:
+        text = _traceback(error)
+        sys.stderr.write(text)
+        detail = "\n".join(text.splitlines()[-TAIL_LINES:])
         return {"class": "failed", "message": f'"{call}" raised {_in_words(error)}', "type": type(error).__name__, "detail": detail}
     wait: Any = getattr(error, "retry_in", None)
     return {
         "class": str(getattr(told, "value", told)),
         "message": str(error) or type(error).__name__,
         "type": type(error).__name__,
-        "detail": str(getattr(error, "detail", "") or detail),
+        "detail": str(getattr(error, "detail", "")),
         "hint": str(getattr(error, "hint", "")),
         "permanent": bool(getattr(error, "permanent", False)),
         "changed": bool(getattr(error, "changed", True)),
