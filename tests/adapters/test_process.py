@@ -74,6 +74,12 @@ def run(tmp_path: Path) -> Runner:
 # ---- in and out -----------------------------------------------------------------------------------------------------
 
 
+def test_what_drystone_is_given_in_its_environment_is_in_no_supervisors(run: Runner) -> None:
+    assert "PATH=" in Path("/proc/self/environ").read_text(errors="replace")
+    run.shell("tr '\\0' '\\n' </proc/$PPID/environ")
+    assert [line for line in run.stdout if line and not line.startswith("LD_LIBRARY_PATH=")] == []
+
+
 @pytest.mark.parametrize("code", [0, 1, 127, 255])
 def test_exit_code_is_passed_back_exactly(run: Runner, code: int) -> None:
     assert run.shell(f"exit {code}").exit_code == code

@@ -32,6 +32,8 @@ DRAIN_BYTES = 4 << 20
 """Output read after the end of a child: more than a pipe holds, yet finite when a daemon that it left goes on writing."""
 POLL_S = 0.1
 """How often the wish to cancel is asked for."""
+_SUPERVISORS = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+"""The environment of supervisors: what their Python may need to start, and none of the secrets that drystone is given in its own."""
 
 
 class SupervisedProcess:
@@ -123,6 +125,7 @@ class _Child:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 cwd="/",
+                env=_SUPERVISORS,
                 pass_fds=(control_out, status_in),
                 start_new_session=True,
             )

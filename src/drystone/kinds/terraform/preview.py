@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from drystone.kinds.terraform import hcl, parse
+from drystone.kinds.terraform import hcl, marks, parse
 from drystone.kinds.terraform.records import Records
 from drystone.kinds.terraform.session import Session
 from drystone.plugin.api import UNKNOWN, Action, Certainty, Change, Preview
@@ -35,6 +35,8 @@ def copy_of(records: Records) -> Records:
 def of(session: Session) -> Preview:
     """The preview that the session's plan file stands for."""
     planned = session.planned()
+    for text in marks.in_plan(planned):
+        session.ctx.redact(text)
     changes = tuple(_changes(planned))
     outputs = planned.get("output_changes") or {}
     differing = [name for name, item in outputs.items() if item.get("actions") not in (["no-op"], ["read"])]

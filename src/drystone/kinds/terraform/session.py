@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from drystone.errors import AttemptError
-from drystone.kinds.terraform import failures, hcl, locks, source, states, workdir
+from drystone.kinds.terraform import failures, hcl, locks, marks, source, states, workdir
 from drystone.kinds.terraform.argv import CommandLine
 from drystone.kinds.terraform.begun import Begun
 from drystone.kinds.terraform.binary import Binary
@@ -78,6 +78,7 @@ class Session:
         self._initialise(kept.digest())
         workdir.keep_lock(self._workdir, version)
         self._store_errored_state()
+        self._learn()
 
     @property
     def version(self) -> Version:
@@ -220,6 +221,7 @@ class Session:
             if code == 0 or planned.errors:
                 begun.settle()
             states.hide(self.workdir.errored_state, self.records.seals)
+            self._learn()
         if code:
             raise self._failure("apply", code, stream, applying=True)
         stream.succeed()
@@ -260,6 +262,12 @@ class Session:
             file = self.records.state.clear
             return _load_state(file.read_text(encoding="utf-8")) if file.exists() else None
         return _load_state(self._read("state pull", self.lines.state_pull()))
+
+    def _learn(self) -> None:
+        """What the environment's own state marks as sensitive is a secret from now on: providers may print it unmarked."""
+        if self.facts.backend is None:
+            for text in marks.in_state(self.state() or {}):
+                self.ctx.redact(text)
 
     def head(self) -> Head | None:
         """Serial and lineage of the environment's own state; None when there is none, or the module has a backend, which is not asked."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from drystone.errors import AttemptError, DrystoneError
-from drystone.kinds.terraform import binary, parse, preview, source
+from drystone.kinds.terraform import binary, marks, parse, preview, source
 from drystone.kinds.terraform.begun import Begun
 from drystone.kinds.terraform.config import Guards, TerraformConfig
 from drystone.kinds.terraform.failures import LOCK_RETRY
@@ -36,10 +36,6 @@ from drystone.plugin.api import FailureClass, Outcome, PermanentError, Temporary
 
 WORKSPACE = "workspace-"
 """Begins the name of a workspace's own folder."""
-
-_TELLING_DIGITS = 4
-"""A sensitive number shorter than that is hidden as an output, but not wherever its digits turn up."""
-
 
 class Terraform(api.Kind):
     """Applies a root module. Its own undo destroys what the run made, or restores what was there before it."""
@@ -352,23 +348,9 @@ def _outputs(ctx: api.Context, session: Session, applied: Stream | None) -> Mapp
         outputs = session.outputs()
     for item in outputs.values():
         if item.get("sensitive"):
-            for text in _texts(item["value"]):
+            for text in marks.texts(item["value"]):
                 ctx.redact(text)
     return outputs
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case int() | float() if not isinstance(value, bool) and len(str(value)) >= _TELLING_DIGITS:
-            yield str(value)
-        case Mapping():
-            for item in value.values():
-                yield from _texts(item)
-        case list():
-            for item in value:
-                yield from _texts(item)
 
 
 def _result(stream: Stream) -> dict[str, Any]:
