@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from drystone.kinds.terraform.versions import Constraint
 from drystone.plugin import api
 from drystone.plugin.fields import Env, Texts
 
@@ -34,4 +35,7 @@ class TerraformConfig(api.Config):
         default_factory=dict, description="settings added to the module's own backend block, as with -backend-config"
     )
     guards: Guards = Guards()
+    version: Constraint | None = Field(
+        default=None, description='versions of Terraform that are taken, as in required_version: ">= 1.6, < 2"'
+    )
     env: Env = Field(default_factory=dict, description="environment variables for Terraform and its providers")

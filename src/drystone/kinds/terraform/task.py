@@ -47,6 +47,7 @@ class Terraform(api.Kind):
 
     def __init__(self) -> None:
         self.providers = Providers()
+        self._versions = binary.Versions()
 
     @classmethod
     def files(cls, config: Mapping[str, Any], source: Path) -> Iterator[Path]:
@@ -139,11 +140,14 @@ class Terraform(api.Kind):
 
     def _session(self, ctx: api.Context, config: TerraformConfig, records: Records) -> Session:
         home = ctx.project / config.module
+        chosen = binary.find({**ctx.environ, **config.env})
+        if config.version is not None:
+            self._versions.check(ctx, chosen, config.version)
         return Session(
             ctx=ctx,
             config=config,
             records=records,
-            binary=binary.find({**ctx.environ, **config.env}),
+            binary=chosen,
             providers=self.providers,
             home=home.resolve() if home.is_dir() else None,
         )
