@@ -113,13 +113,15 @@ def new_attempt(tmp_path: Path, project: Path, breakers: Breakers) -> Iterator[C
     """Makes attempts of one instance: they share its state folder, as attempts of a run do."""
     made: list[Attempt] = []
 
-    def make(*, run: str = "01JRUN", timeout: timedelta | None = None, env: Mapping[str, str] | None = None) -> Attempt:
+    def make(
+        *, run: str = "01JRUN", timeout: timedelta | None = None, env: Mapping[str, str] | None = None, state: str = "state"
+    ) -> Attempt:
         folder = tmp_path / "runs" / run / f"task-{len(made) + 1}"
         control = Control(RealClock(), timeout)
         progress: list[tuple[str, Mapping[str, Any]]] = []
         ctx = AttemptContext(
             run_id=run, plan="trial", task="task", attempt=1, token=f"{run}.task", environment="staging",
-            project=project, folder=lambda: folder, state_folder=lambda: tmp_path / "state",
+            project=project, folder=lambda: folder, state_folder=lambda: tmp_path / state,
             artifacts_folder=lambda: tmp_path / "runs" / run / "artifacts", environ={**os.environ, **(env or {})},
             control=control,
             vault=Vault(ProjectSecrets(SecretSettings(), home=tmp_path, root=tmp_path, environ={}), PlainRedactor()),

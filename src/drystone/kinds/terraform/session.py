@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from drystone.errors import AttemptError
-from drystone.kinds.terraform import failures, hcl, locks, marks, source, states, workdir
+from drystone.kinds.terraform import failures, hcl, locks, marks, plugin_cache, source, states, workdir
 from drystone.kinds.terraform.argv import CommandLine
 from drystone.kinds.terraform.begun import Begun
 from drystone.kinds.terraform.binary import Binary
@@ -38,6 +38,8 @@ APPLY_GRACE = timedelta(minutes=5)
 """How long an interrupted apply may take to finish the resources in flight: killed earlier, they would exist without being in the state."""
 
 OTHER_GRACE = timedelta(seconds=30)
+CACHE_POLL = timedelta(milliseconds=100)
+"""How often it is looked whether another task has filled the cache of providers."""
 _OUTPUT_BYTES = 64 << 20
 _NEEDS_INIT = re.compile(
     r"required plugins are not installed|inconsistent dependency lock file|module not installed|backend initialization required"
@@ -155,8 +157,21 @@ class Session:
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
     def init(self, settings: Mapping[str, Any]) -> None:
-        """Chooses the backend, brings modules and providers. Raises AttemptError."""
+        """Chooses the backend, brings modules and providers: from the cache, into which they are downloaded first. Raises AttemptError."""
         self.records.data.mkdir(exist_ok=True, mode=0o700)
+        if not plugin_cache.downloads(self.facts.text, self._required):
+            self._init(settings)
+            return
+        cache = plugin_cache.of({**self.ctx.environ, **self._environ})
+        if not cache.has(self.workdir.lock_file):
+            with cache.filling(lambda: self.ctx.wait(CACHE_POLL), self.ctx.log) as staging:
+                self._init(settings, staging)
+        self._init(settings, cache.folder)
+
+    def _init(self, settings: Mapping[str, Any], cache: Path | None = None) -> None:
+        if cache is not None:
+            self._environ[plugin_cache.VARIABLE] = str(cache)
+            self._environ[plugin_cache.UNLOCKED] = "" if self.facts.lock_shipped else "1"
         stdin = hcl.assignments(settings).encode() if settings else None
         code, stream = self._run("init", self.lines.init(backend=bool(settings)), stdin=stdin)
         if code and not self.facts.lock_shipped and self.workdir.lock_file.exists() and _says(_LOCK_MISMATCH, stream):
