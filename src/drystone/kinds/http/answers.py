@@ -45,11 +45,12 @@ def failure(config: HttpConfig, answer: Answer) -> AttemptError:
 
     refused 401 403 407 · timeout 408 · conflict 409 412 423 · rate_limited 429, and 503 with Retry-After ·
     failed 404 410 5xx: what is missing or broken may be there later · invalid every other 4xx: the request is wrong.
+    A server that answers 4xx has not done what it was asked (RFC 9110 §15.5), but for 408: it may have begun.
     """
     wait = retry_after(answer.headers)
     message = f"{answer.method} {answer.url} answered {answer.status}"
     detail = "" if config.sensitive else _excerpt(answer.body)
-    changed = answer.method not in SAFE_METHODS
+    changed = answer.method not in SAFE_METHODS and (answer.status not in range(400, 500) or answer.status == 408)
     failure_class, hint = _class_of(answer.status, wait is not None)
     if failure_class is FailureClass.INVALID:
         return PermanentError(failure_class, message, detail=detail, changed=changed, hint=hint)
