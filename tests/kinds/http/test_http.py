@@ -99,7 +99,9 @@ def test_each_status_has_its_class(attempt, server, status, failure_class, perma
     assert not error.changed
 
 
-@pytest.mark.parametrize(("status", "changed"), [(400, False), (401, False), (408, True), (409, False), (422, False), (429, False), (500, True), (503, True)])
+@pytest.mark.parametrize(
+    ("status", "changed"), [(400, False), (401, False), (408, True), (409, False), (422, False), (429, False), (500, True), (503, True)]
+)
 def test_a_request_that_a_server_declines_has_changed_nothing(attempt, server, status, changed):
     server.on("POST", "/a", (status, "why"))
     assert failure(attempt, url=f"{server.url}/a", json={}).changed is changed
