@@ -70,6 +70,10 @@ class Foreseer(Protocol):
         """What an instance would do; and why a run would fail here, or nothing. `moved`: tasks before it that would change something."""
         ...
 
+    def to_destroy(self, question: Question) -> Preview | None:
+        """What taking an instance away would do; None when its kind cannot tell. Raises AttemptError, with secrets in it."""
+        ...
+
     def close(self) -> None:
         """Nothing of the preview stays."""
         ...

@@ -75,9 +75,10 @@ def state(
 def destroy(ctx: typer.Context, name: Name, yes: Yes = False, json: Json = False) -> int:
     """Take down all that stands in an environment, in reverse order; says first what that is, and asks.
 
-    Also what runs left that a newer run no longer has, and also past a pivot. What a plan calls irreversible stays, and is named.
+    Terraform plans what it would destroy; what a task's guards protect is refused before anything goes. Also what runs left that a
+    newer run no longer has, and also past a pivot. What a plan calls irreversible stays, and is named.
     """
-    from drystone.app import environments
+    from drystone.app import destruction, environments
     from drystone.cli import ask, env_view
 
     world = session(ctx).world()
@@ -86,8 +87,11 @@ def destroy(ctx: typer.Context, name: Name, yes: Yes = False, json: Json = False
     if not content.standing:
         typer.echo(f'nothing stands in environment "{name}"', err=True)
         return exit_codes.DONE
-    env_view.to_destroy(content)
+    found = destruction.preview(world, content)
+    env_view.to_destroy(found, json=json)
+    destruction.check(found)
     ask.destroy(name, yes=yes)
+    destruction.check_unmoved(world, content)
     return _destroy(world, content, json=json)
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from drystone.app import describe, environments
+from drystone.app import describe
+from drystone.app.destruction import Destruction
 from drystone.app.environments import Content, Environment, Standing
 from drystone.cli import tables, terminal, words
+from drystone.cli.preview_view import MARKS
 from drystone.core import codec as core_codec
-from drystone.core import way_back
 from drystone.errors import NotFoundError
 from drystone.ports import LockInfo, owner_text
 
@@ -120,16 +121,20 @@ def _document(content: Content, states: Sequence[Sequence[KeptState]]) -> dict[s
     }
 
 
-def to_destroy(content: Content) -> None:
-    """What `drystone env destroy` is about to do, in the order in which it does it."""
-    typer.echo(f"environment {content.environment.name}: this is taken down, in this order:", err=True)
-    for part in environments.parts(content):
-        graph = part.look.run.graph
-        waves = way_back.undo_waves(graph)
-        order = {name: number for number, wave in enumerate(waves) for name in wave}
-        for instance in sorted(part.instances, key=lambda item: order.get(item.task, len(order))):
-            how = way_back.undo_text(graph.nodes[instance.task]).removesuffix(", also when it failed")
-            typer.echo(f"  - {instance.id}: {how}", err=True)
+def to_destroy(found: Destruction, *, json: bool) -> None:
+    """What `drystone env destroy` is about to do, in the order in which it does it; to people on standard error, where they are asked."""
+    if json:
+        typer.echo(codec.dumps(found.to_json()))
+        return
+    typer.echo(f"environment {found.environment}: this is taken down, in this order:", err=True)
+    for item in found.removals:
+        typer.echo(f"  - {item.instance.id}: {item.preview.summary if item.preview is not None else item.how}", err=True)
+        for change in item.preview.changes if item.preview is not None else ():
+            mark, _ = MARKS[change.action]
+            typer.echo(f"      {mark} {change.what}", err=True)
+        if note := item.refused or item.reason:
+            typer.echo(f"      {'✗ it would be refused' if item.refused else '… it cannot be looked at now'}: {note}", err=True)
+    typer.echo(f"Destroy: {found.summary}", err=True)
 
 
 def inventory(found: Mapping[str, Any], *, host: str | None) -> None:

@@ -104,6 +104,18 @@ class Foreseer:
             tree_of=self.tree_of,
         )
 
+    def to_destroy(self, question: Question) -> Preview | None:
+        """What taking an instance away would do; None when its kind cannot tell. Raises AttemptError, with secrets in it."""
+        kind = self.registry.get(question.body.kind)
+        own = getattr(kind, "preview_destroy", None)
+        if own is None:
+            return None
+        ctx = self._context(question)
+        try:
+            return self._masked(own(ctx, checked_config(kind, question.body, question.config)))
+        finally:
+            ctx.close()
+
     def close(self) -> None:
         """Nothing of the preview stays."""
         self.registry.close()

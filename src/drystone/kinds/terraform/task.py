@@ -16,7 +16,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,7 +90,7 @@ class Terraform(api.Kind):
             if records.instance.applied is None:
                 ctx.log("nothing was ever applied here: there is nothing to destroy")
                 return Outcome(changed=False)
-            return self._destroy(ctx, config, self._session(ctx, config, records))
+            return self._destroy(ctx, config, self._session(ctx, config, records), config.guards)
 
     def preview(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
         """What a run would apply, by a real plan. All of it happens in a copy of the records, which goes with the preview."""
@@ -100,6 +100,19 @@ class Terraform(api.Kind):
             _, stream = session.plan()
             check_guards(config.guards, stream.changes)
             return preview.of(session)
+
+    def preview_destroy(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
+        """What `destroy` would take away, by a real plan; as for `preview`, nothing of it stays."""
+        with looking(ctx, config) as records:
+            kept = records_of(ctx, config)
+            applied = kept.version(kept.instance.applied)
+            if applied is None:
+                return api.Preview(summary="nothing was ever applied here")
+            session = self._session(ctx, config, records)
+            session.enter(applied)
+            _, stream = session.plan(destroy=True)
+            check_destroys(config.guards, stream.changes)
+            return replace(preview.of(session), summary=f"{len(stream.changes)} to destroy")
 
     def bound(self, ctx: api.Context, config: TerraformConfig) -> Mapping[str, str]:
         """What a saved preview of this rests on, as it is now."""
@@ -189,12 +202,15 @@ class Terraform(api.Kind):
         if before is not None and before.existed and before.version is None:
             ctx.log("note: the state had resources already, and no version that they came from is known: this run cannot be undone")
 
-    def _destroy(self, ctx: api.Context, config: TerraformConfig, session: Session) -> Outcome:
+    def _destroy(self, ctx: api.Context, config: TerraformConfig, session: Session, guards: Guards | None = None) -> Outcome:
+        """`guards`: what they protect stays. An undo has none: it takes away only what its run made, which they do not mean."""
         records = session.records
         version = records.version(records.instance.applied) or self._version(ctx, config, records)
         session.enter(version)
         session.look(destroy=True)
         changes, stream = session.plan(destroy=True, refresh=False)
+        if guards is not None:
+            check_destroys(guards, stream.changes)
         if changes:
             _applied(ctx, session, stream)
         check_nothing_missing(session)
@@ -301,13 +317,18 @@ def check_variables(facts: source.Facts, config: TerraformConfig) -> None:
 
 def check_guards(guards: Guards, changes: Mapping[str, Change]) -> None:
     """Raises PermanentError(refused) when a plan does more than the guards allow."""
+    check_destroys(guards, changes)
+    denied = [change.address for change in changes.values() if change.action == "replace" and _is_denied(guards, change.address)]
+    if denied:
+        raise _refused(f"the plan replaces what guards.deny_replace protects: {', '.join(denied)}")
+
+
+def check_destroys(guards: Guards, changes: Mapping[str, Change]) -> None:
+    """Raises PermanentError(refused) when a plan takes away more than max_destroy."""
     gone = [change.address for change in changes.values() if change.action in ("delete", "replace")]
     if guards.max_destroy is not None and len(gone) > guards.max_destroy:
         count = f"{len(gone)} resource{'' if len(gone) == 1 else 's'}"
         raise _refused(f"the plan destroys {count} and guards.max_destroy is {guards.max_destroy}: {', '.join(gone)}")
-    denied = [change.address for change in changes.values() if change.action == "replace" and _is_denied(guards, change.address)]
-    if denied:
-        raise _refused(f"the plan replaces what guards.deny_replace protects: {', '.join(denied)}")
 
 
 def check_nothing_missing(session: Session) -> None:
