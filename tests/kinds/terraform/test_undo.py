@@ -176,3 +176,27 @@ def test_a_local_module_is_restored_too(kind, new_attempt, write_module, configu
     undo = new_attempt(run="two")
     kind.undo(undo.ctx, configure())
     assert inputs(undo.ctx) == {"a": 1}
+
+
+def test_destroy_takes_what_stands_in_every_workspace(kind, new_attempt, app, configure):
+    for workspace in (None, "blue", "green"):
+        kind.run(new_attempt(run=f"in {workspace}").ctx, configure(vars={"name": "x"}, workspace=workspace))
+    config = configure(vars={"name": "x"}, workspace="blue")
+    told = kind.preview_destroy(new_attempt(run="look").ctx, config)
+    assert told.summary == "3 to destroy"
+    assert [change.what for change in told.changes] == [
+        "terraform_data.a (workspace blue)", "terraform_data.a", "terraform_data.a (workspace green)",
+    ]  # fmt: skip
+    last = new_attempt(run="end")
+    assert kind.destroy(last.ctx, config).result["summary"] == "0 added, 0 changed, 3 destroyed"
+    assert list(last.ctx.state.iterdir()) == []
+    assert kind.destroy(new_attempt(run="again").ctx, config).changed is False
+
+
+def test_a_guard_holds_for_destroy_but_not_for_the_undo_of_what_a_run_made(kind, new_attempt, app, configure):
+    config = configure(vars={"name": "x"}, guards={"max_destroy": 0})
+    kind.run(new_attempt(run="one").ctx, config)
+    for step in (kind.destroy, kind.preview_destroy):
+        with pytest.raises(PermanentError, match=r"the plan destroys 1 resource and guards\.max_destroy is 0"):
+            step(new_attempt(run="end").ctx, config)
+    assert kind.undo(new_attempt(run="one").ctx, config).result["remove"] == 1

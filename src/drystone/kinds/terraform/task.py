@@ -84,13 +84,22 @@ class Terraform(api.Kind):
             return self._restore(ctx, config, session, before)
 
     def destroy(self, ctx: api.Context, config: TerraformConfig) -> Outcome:
-        """Destroys all that the state has, by the version that was applied last, whichever run that was. Harmless when repeated."""
-        records = records_of(ctx, config)
-        with at_work(ctx, records):
-            if records.instance.applied is None:
-                ctx.log("nothing was ever applied here: there is nothing to destroy")
-                return Outcome(changed=False)
-            return self._destroy(ctx, config, self._session(ctx, config, records), config.guards)
+        """Destroys all that the state has, by the version that was applied last, whichever run that was. Harmless when repeated.
+
+        Also in workspaces that the task was given by other runs.
+        """
+        outcomes: list[Outcome] = []
+        for one in everywhere(ctx, config):
+            records = records_of(ctx, one)
+            with at_work(ctx, records):
+                if records.instance.applied is not None:
+                    outcomes.append(self._destroy(ctx, one, self._session(ctx, one, records), config.guards))
+        if not outcomes:
+            ctx.log("nothing was ever applied here: there is nothing to destroy")
+        counts = {name: sum(outcome.result[name] for outcome in outcomes) for name in ("add", "change", "remove")}
+        resources = [resource for outcome in outcomes for resource in outcome.result["resources"]]
+        result = {**counts, "summary": parse.summary_line(counts), "resources": resources} if outcomes else {}
+        return Outcome(result=result, changed=any(outcome.changed for outcome in outcomes))
 
     def preview(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
         """What a run would apply, by a real plan. All of it happens in a copy of the records, which goes with the preview."""
@@ -103,16 +112,24 @@ class Terraform(api.Kind):
 
     def preview_destroy(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
         """What `destroy` would take away, by a real plan; as for `preview`, nothing of it stays."""
+        changes: list[api.Change] = []
+        for one in everywhere(ctx, config):
+            changes += self._to_destroy(ctx, one)
+        return api.Preview(summary=f"{len(changes)} to destroy" if changes else "nothing to destroy", changes=changes)
+
+    def _to_destroy(self, ctx: api.Context, config: TerraformConfig) -> Sequence[api.Change]:
         with looking(ctx, config) as records:
             kept = records_of(ctx, config)
             applied = kept.version(kept.instance.applied)
             if applied is None:
-                return api.Preview(summary="nothing was ever applied here")
+                return ()
             session = self._session(ctx, config, records)
             session.enter(applied)
             _, stream = session.plan(destroy=True)
             check_destroys(config.guards, stream.changes)
-            return replace(preview.of(session), summary=f"{len(stream.changes)} to destroy")
+            where = f" (workspace {config.workspace})" if config.workspace is not None else ""
+            gone = (change for change in preview.of(session).changes if change.action is api.Action.DESTROY)
+            return [replace(change, what=f"{change.what}{where}") for change in gone]
 
     def bound(self, ctx: api.Context, config: TerraformConfig) -> Mapping[str, str]:
         """What a saved preview of this rests on, as it is now."""
@@ -235,6 +252,13 @@ class Terraform(api.Kind):
         head = session.head()
         session.records.restored(ctx.run_id, version, head.serial if head else None)
         return Outcome(result=_result(stream) | ({"state": asdict(head)} if head else {}), changed=changes)
+
+
+def everywhere(ctx: api.Context, config: TerraformConfig) -> Sequence[TerraformConfig]:
+    """The config in each workspace that the instance was applied in, its own first."""
+    names = [None, *(folder.name.removeprefix(WORKSPACE) for folder in sorted(ctx.state.glob(f"{WORKSPACE}*")))]
+    others = [config.model_copy(update={"workspace": name}) for name in names if name != config.workspace]
+    return [config, *(other for other in others if records_of(ctx, other).instance.applied is not None)]
 
 
 def records_of(ctx: api.Context, config: TerraformConfig) -> Records:
