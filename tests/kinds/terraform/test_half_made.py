@@ -88,7 +88,10 @@ def test_another_try_that_ends_well_makes_the_undo_certain_again(kind, kill_half
     kill_half_way(remote.block)
     remote.locks.clear()
     config = configure(vars={"ends": True})
-    kind.run(new_attempt().ctx, config)
+    again = new_attempt()
+    kind.run(again.ctx, config)
+    told = f"terraform was killed while it made terraform_data.first, {SLOW}: see that there are no two of them"
+    assert told in [message for message, _ in again.progress]
     undo = new_attempt()
     assert kind.undo(undo.ctx, config).result["remove"] == 3
     assert list(undo.ctx.state.iterdir()) == []

@@ -28,6 +28,11 @@ class Begun:
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(address) + "\n")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether some apply was killed, and nobody has looked since."""
+        return self._file.exists()
+
     def settle(self) -> None:
         """This apply came to its own end: all that it made is in the state. What an earlier one left open stays so."""
         if self._own:

@@ -62,7 +62,7 @@ class Session:
     home: Path | None
     """The module's own folder, where commands are started from; None when it is gone."""
     missing: list[str] = field(default_factory=list)
-    """Addresses that `look` does not find in the state, although an apply that was killed had begun to make them."""
+    """What `look` found missing."""
     _version: Version | None = None
     _workdir: Workdir | None = None
     _facts: Facts | None = None
@@ -186,9 +186,8 @@ class Session:
 
     def look(self, *, destroy: bool = False) -> None:
         """Writes into the state what really exists, so that the way back begins with that. Raises AttemptError."""
-        state = self.state()
-        self.missing = Begun(self.records.folder).missing_in(state)
-        if not holds_anything(state):
+        self.missing = self.find_missing()
+        if not holds_anything(self.state()):
             return
         version = self.version
         line = self.lines.refresh(
@@ -200,6 +199,11 @@ class Session:
         code, stream = self._with_remedies("refresh", lambda: self._run("refresh", line, stdin=self._variables()))
         if code:
             raise self._failure("refresh", code, stream)
+
+    def find_missing(self) -> list[str]:
+        """Addresses that an apply which was killed had begun to make, and that the state does not have."""
+        begun = Begun(self.records.folder)
+        return begun.missing_in(self.state()) if begun.is_open else []
 
     def plan(self, *, destroy: bool = False, refresh: bool = True) -> tuple[bool, Stream]:
         """Makes the plan file. True when there are changes, be it only in outputs. Raises AttemptError."""

@@ -198,6 +198,8 @@ class Terraform(api.Kind):
         check_guards(config.guards, stream.changes)
         records, version = session.records, session.version
         if changes:
+            if lost := session.find_missing():
+                ctx.emit(f"terraform was killed while it made {', '.join(lost)}: see that there are no two of them")
             self._begin(ctx, session)
             _applied(ctx, session, stream)
         head = session.head()
