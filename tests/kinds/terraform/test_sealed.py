@@ -303,3 +303,28 @@ def test_states_of_any_size_come_back_as_they_were(attempt, tmp_path):
     content = json.dumps({"serial": 1, "lineage": "x", "data": random.randbytes(1 << 20).hex()}).encode() + os.linesep.encode()
     states.write(tmp_path / "x.sealed", content, attempt.ctx)
     assert states.read(tmp_path / "x.sealed", attempt.ctx) == content
+
+
+def test_a_state_that_nothing_wrote_to_is_not_sealed_again(kind, new_attempt, app, configure):
+    config = configure(vars={"name": "web"})
+    first = new_attempt(run="one")
+    kind.run(first.ctx, config)
+    sealed = first.ctx.state / "terraform.tfstate.sealed"
+    before = sealed.stat()
+    kind.run(new_attempt(run="two").ctx, config)
+    kind.preview(new_attempt(run="three").ctx, config)
+    assert (sealed.stat().st_ino, sealed.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_write_that_leaves_size_and_serial_is_seen(attempt, tmp_path):
+    state = StateFile(clear=tmp_path / "terraform.tfstate", kept=tmp_path / "states", seals=attempt.ctx)
+    for data in ("a", "b"):
+        state.open()
+        state.clear.write_text(json.dumps({"serial": 1, "lineage": "x", "data": data}))
+        assert state.close()
+        assert json.loads(state.text())["data"] == data
+
+
+def test_a_preview_may_be_larger_than_a_piece_of_a_line(kind, attempt, write_module, configure):
+    write_module('resource "terraform_data" "a" { input = join("", [for n in range(1000) : format("%05000d", n)]) }\n')
+    assert kind.preview(attempt.ctx, configure()).summary == "1 to add, 0 to change, 0 to destroy"

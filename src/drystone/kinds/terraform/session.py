@@ -67,6 +67,7 @@ class Session:
     _workdir: Workdir | None = None
     _facts: Facts | None = None
     _environ: dict[str, str] = field(default_factory=dict)
+    _known_state: tuple[tuple[int, int, int], dict[str, Any] | None] | None = None
     _required: list[TerraformProvider] = field(default_factory=list)
 
     def enter(self, version: Version) -> None:
@@ -272,15 +273,27 @@ class Session:
 
     def planned(self) -> dict[str, Any]:
         """The plan file as `terraform show -json` has it: resource_changes, output_changes. Sensitive values are in clear."""
-        found: dict[str, Any] = json.loads(self._read("show", self.lines.show(self.records.plan_file)))
+        # A line that is too long for one piece came in several; a line break never stands inside JSON's texts.
+        found: dict[str, Any] = json.loads(self._read("show", self.lines.show(self.records.plan_file)).replace("\n", ""))
         return found
 
     def state(self) -> dict[str, Any] | None:
         """The state as it is stored; None when there is none yet."""
         if self.facts.backend is None:
-            file = self.records.state.clear
-            return _load_state(file.read_text(encoding="utf-8")) if file.exists() else None
+            return self._own_state()
         return _load_state(self._read("state pull", self.lines.state_pull()))
+
+    def _own_state(self) -> dict[str, Any] | None:
+        """Read again only when it was written since: large states take a while."""
+        file = self.records.state.clear
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            return None
+        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if self._known_state is None or self._known_state[0] != stamp:
+            self._known_state = stamp, _load_state(file.read_text(encoding="utf-8"))
+        return self._known_state[1]
 
     def _learn(self) -> None:
         """What the environment's own state marks as sensitive is a secret from now on: providers may print it unmarked."""
@@ -290,7 +303,8 @@ class Session:
 
     def head(self) -> Head | None:
         """Serial and lineage of the environment's own state; None when there is none, or the module has a backend, which is not asked."""
-        return self.records.state.head() if self.facts.backend is None else None
+        state = self._own_state() if self.facts.backend is None else None
+        return Head.of(state) if state is not None else None
 
     def _variables(self) -> bytes | None:
         try:

@@ -16,7 +16,7 @@ import fcntl
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,9 @@ KEPT_STATES = 20
 
 _PACKED = 1
 """zlib's fastest level: what is written, and kept 20 times, is a fraction of the text."""
+
+_LONG_BEFORE_NS = 86_400 * 10**9
+"""A day: more than any file system's clock is coarse, so that a write is always seen."""
 
 
 class Seals(Protocol):
@@ -64,10 +67,10 @@ class Head:
     lineage: str
 
     @staticmethod
-    def of(state: bytes) -> Head | None:
-        """The head of a state's text; None when it is none."""
+    def of(state: bytes | Mapping[str, Any]) -> Head | None:
+        """The head of a state, or of its text; None when it is none."""
         try:
-            data = json.loads(state)
+            data = json.loads(state) if isinstance(state, bytes) else state
             return Head(serial=int(data["serial"]), lineage=str(data["lineage"]))
         except (ValueError, KeyError, TypeError):
             return None
@@ -99,6 +102,7 @@ class StateFile:
             return
         if not self.clear.exists():
             write_atomic(self.clear, read(self.sealed, self.seals), 0o600)
+            self._mark()
         elif Head.of(self.clear.read_bytes()) is None:
             raise _cut_off(self.clear, self.sealed)
 
@@ -110,8 +114,7 @@ class StateFile:
         with suppress(FileNotFoundError), self.clear.open("r+b") as file:
             if not _is_ours(file):
                 return False
-            content = file.read()
-            if self._store(content) is None and (content.strip() or self.sealed.exists()):
+            if not self._is_as_sealed() and not self._store(content := file.read()) and (content.strip() or self.sealed.exists()):
                 return False
             self.clear.unlink()
         _sweep(self.clear)
@@ -122,12 +125,12 @@ class StateFile:
 
     def keep(self) -> None:
         """Called before each apply: the state as it is now gets a second name, its serial."""
-        try:
-            head = self._store(self.clear.read_bytes())
-        except FileNotFoundError:
-            return
-        if head is None:
-            return
+        if not self._is_as_sealed():
+            if not self.clear.exists() or not self._store(self.clear.read_bytes()):
+                return
+            self._mark()
+        head = head_of(self.sealed)
+        assert head is not None
         self.kept.mkdir(mode=0o700, exist_ok=True)
         place = self.kept / f"{head.serial}.sealed"
         place.unlink(missing_ok=True)
@@ -164,12 +167,26 @@ class StateFile:
         if now is not None:
             yield now, self.text
 
-    def _store(self, content: bytes) -> Head | None:
-        """Makes the sealed file hold this; None when it is no state."""
+    def _store(self, content: bytes) -> bool:
+        """Makes the sealed file hold this; False when it is no state."""
         head = Head.of(content)
-        if head is not None and (head_of(self.sealed) != head or read(self.sealed, self.seals) != content):
+        if head is None:
+            return False
+        if head_of(self.sealed) != head or read(self.sealed, self.seals) != content:
             write(self.sealed, content, self.seals, head)
-        return head
+        return True
+
+    def _mark(self) -> None:
+        """Notes that both files say the same, by a time of the clear one that no write gives it."""
+        opened = self.sealed.stat().st_mtime_ns - _LONG_BEFORE_NS
+        os.utime(self.clear, ns=(opened, opened))
+
+    def _is_as_sealed(self) -> bool:
+        """Whether nothing was written since: a large state that nobody changed is neither read nor sealed again."""
+        try:
+            return self.clear.stat().st_mtime_ns == self.sealed.stat().st_mtime_ns - _LONG_BEFORE_NS
+        except FileNotFoundError:
+            return False
 
 
 def sealed_name(file: Path) -> Path:
