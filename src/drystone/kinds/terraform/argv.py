@@ -57,16 +57,14 @@ class CommandLine(Terraform):  # type: ignore[misc]
         var_files: Sequence[Path] = (),
         targets: Sequence[str] = (),
         parallelism: int | None = None,
-        refresh: bool = True,
     ) -> list[str]:
-        """With -detailed-exitcode it exits 2 when there are changes. `refresh`: the world is looked at first."""
+        """With -detailed-exitcode it exits 2 when there are changes."""
         return self.line(
             "plan",
             input=False,
             json=IsFlagged,
             detailed_exitcode=IsFlagged,
             destroy=IsFlagged if destroy else None,
-            refresh=None if refresh else False,
             out=str(out),
             var_file=_files(var_files, variables=variables),
             target=list(targets),

@@ -2,7 +2,7 @@
 
     enter(version): lay it out -> init, unless nothing changed since the last one -> a state that could not be stored is put back
     plan -> apply -> outputs                             on the way forward
-    look at what exists -> plan -> apply                 on the way back
+    what a killed apply left out -> plan -> apply        on the way back
 
 Variables and backend settings reach Terraform through standard input: they are never arguments, and no file holds them. (TF_VAR_
 variables would do neither: they lose against the module's own *.auto.tfvars, and lists of an untyped variable would arrive as text.)
@@ -61,8 +61,6 @@ class Session:
     providers: Providers
     home: Path | None
     """The module's own folder, where commands are started from; None when it is gone."""
-    missing: list[str] = field(default_factory=list)
-    """What `look` found missing."""
     _version: Version | None = None
     _workdir: Workdir | None = None
     _facts: Facts | None = None
@@ -185,28 +183,22 @@ class Session:
 
     # ---- the commands -----------------------------------------------------------------------------------------------
 
-    def look(self, *, destroy: bool = False) -> None:
-        """Writes into the state what really exists, so that the way back begins with that. Raises AttemptError."""
-        self.missing = self.find_missing()
+    def drop_what_is_gone(self) -> None:
+        """Writes into the state that nothing of it exists any more, as a plan without changes found. Never fails."""
         if not holds_anything(self.state()):
             return
         version = self.version
-        line = self.lines.refresh(
-            variables=bool(version.vars),
-            var_files=version.var_files,
-            targets=() if destroy else version.targets,
-            parallelism=self.config.parallelism,
-        )
-        code, stream = self._with_remedies("refresh", lambda: self._run("refresh", line, stdin=self._variables()))
-        if code:
-            raise self._failure("refresh", code, stream)
+        line = self.lines.refresh(variables=bool(version.vars), var_files=version.var_files, parallelism=self.config.parallelism)
+        code, _ = self._run("refresh", line, stdin=self._variables())
+        if code and self.facts.backend is not None:
+            self.ctx.log("note: the state still names resources that do not exist any more; terraform state rm takes them out")
 
     def find_missing(self) -> list[str]:
         """Addresses that an apply which was killed had begun to make, and that the state does not have."""
         begun = Begun(self.records.folder)
         return begun.missing_in(self.state()) if begun.is_open else []
 
-    def plan(self, *, destroy: bool = False, refresh: bool = True) -> tuple[bool, Stream]:
+    def plan(self, *, destroy: bool = False) -> tuple[bool, Stream]:
         """Makes the plan file. True when there are changes, be it only in outputs. Raises AttemptError."""
         version = self.version
         line = self.lines.plan(
@@ -216,7 +208,6 @@ class Session:
             var_files=version.var_files,
             targets=() if destroy else version.targets,
             parallelism=self.config.parallelism,
-            refresh=refresh,
         )
         step = "destroy" if destroy else "plan"
         code, stream = self._with_remedies(step, lambda: self._run(step, line, stdin=self._variables()))

@@ -1,7 +1,7 @@
 """The terraform kind: what an attempt does, and what its undo does.
 
     run:  keep the module as a version -> init -> plan -> guards -> note what was there before -> apply -> outputs
-    undo: look at what really exists, then
+    undo: plan from what really exists (a plan begins with a refresh), then
           nothing was there before this run -> destroy what is there now, and forget the instance
           something was                     -> apply the last good version of then again
 
@@ -226,13 +226,15 @@ class Terraform(api.Kind):
         records = session.records
         version = records.version(records.instance.applied) or self._version(ctx, config, records)
         session.enter(version)
-        session.look(destroy=True)
-        changes, stream = session.plan(destroy=True, refresh=False)
+        missing = session.find_missing()
+        changes, stream = session.plan(destroy=True)
         if guards is not None:
             check_destroys(guards, stream.changes)
         if changes:
             _applied(ctx, session, stream)
-        check_nothing_missing(session)
+        else:
+            session.drop_what_is_gone()
+        check_nothing_missing(missing)
         records.forget()
         return Outcome(result=_result(stream), changed=changes)
 
@@ -246,11 +248,11 @@ class Terraform(api.Kind):
             )
         ctx.log("restoring the version that was in place before this run")
         session.enter(version)
-        session.look()
-        changes, stream = session.plan(refresh=False)
+        missing = session.find_missing()
+        changes, stream = session.plan()
         if changes:
             _applied(ctx, session, stream)
-        check_nothing_missing(session)
+        check_nothing_missing(missing)
         head = session.head()
         session.records.restored(ctx.run_id, version, head.serial if head else None)
         return Outcome(result=_result(stream) | ({"state": asdict(head)} if head else {}), changed=changes)
@@ -357,9 +359,9 @@ def check_destroys(guards: Guards, changes: Mapping[str, Change]) -> None:
         raise _refused(f"the plan destroys {count} and guards.max_destroy is {guards.max_destroy}: {', '.join(gone)}")
 
 
-def check_nothing_missing(session: Session) -> None:
+def check_nothing_missing(missing: Sequence[str]) -> None:
     """Raises PermanentError(crashed) when Terraform was killed while it made something that its state does not know."""
-    if missing := session.missing:
+    if missing:
         them = "it" if len(missing) == 1 else "they"
         raise PermanentError(
             FailureClass.CRASHED,
