@@ -154,6 +154,42 @@ class Process(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preload:
+    """A Python process with imports done, to be forked instead of started: equal ones share it (decision 0019).
+
+    python:  the interpreter.
+    script:  a file with `preload()`, called once, and `run(argv) -> exit code`, called in each fork. Nothing of drystone need be
+             importable there.
+    path:    what stands first in its `sys.path`; empty for nothing.
+    cwd, environ: while it imports. A fork has those of whoever asked for it.
+    stamp:   of all else that makes it another one: contents of files that are read on import.
+    """
+
+    python: str
+    script: str
+    cwd: str
+    environ: Mapping[str, str]
+    path: str = ""
+    stamp: str = ""
+
+
+class Forks(Protocol):
+    """Warm starts of Python programs. Safe to use from several threads."""
+
+    def prefix(self, preload: Preload) -> Sequence[str]:
+        """What to put before a program's argv, so that it runs in a fork of the process that is started, or there already.
+
+        The program is supervised as without it. When no fork can be had, argv itself is run, and standard error says so in a line.
+        Raises TemporaryError(crashed) when no process can be started.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends the processes that are forked from; forks at work are left."""
+        ...
+
+
 # ---- the store --------------------------------------------------------------------------------------------------------
 
 

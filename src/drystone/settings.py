@@ -89,6 +89,14 @@ class TerraformSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnsibleSettings:
+    """How the kind `ansible` runs Ansible."""
+
+    warm: bool = True
+    """Playbooks are forked from a process that has Ansible imported, which saves each of them a second. It ends with drystone."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that can be set. `origins` says of each `section.name`: default, drystone.toml, or the environment variable."""
 
@@ -96,6 +104,7 @@ class Settings:
     store: StoreSettings = StoreSettings()
     secrets: SecretSettings = SecretSettings()
     terraform: TerraformSettings = TerraformSettings()
+    ansible: AnsibleSettings = AnsibleSettings()
     pools: Mapping[str, int] = field(default_factory=dict)
     """How many attempts of tasks with `pool: NAME` may be in flight at once, over all runs of the project.
 
@@ -109,6 +118,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "store": StoreSettings,
     "secrets": SecretSettings,
     "terraform": TerraformSettings,
+    "ansible": AnsibleSettings,
 }
 POOLS = "pools"
 """The section whose names are free."""
@@ -147,7 +157,8 @@ def child_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, s
     kept = {name: value for name, value in environ.items() if not name.startswith(private)}
     if settings.terraform.binary:
         kept[variable("terraform", "binary")] = settings.terraform.binary
-    return kept | {variable("terraform", "reattach"): "1" if settings.terraform.reattach else "0"}
+    flags = {("terraform", "reattach"): settings.terraform.reattach, ("ansible", "warm"): settings.ansible.warm}
+    return kept | {variable(*name): "1" if value else "0" for name, value in flags.items()}
 
 
 class _Reader:

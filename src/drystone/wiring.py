@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from drystone.errors import AttemptError, ProjectError, RefusedError
 
 if TYPE_CHECKING:
+    from drystone.adapters.forks import ForkServers
     from drystone.adapters.process import SupervisedProcess
     from drystone.adapters.secrets import ProjectSecrets
     from drystone.app.doctor import Machine
@@ -186,6 +187,12 @@ class Parts:
 
         return SupervisedProcess()
 
+    def forks(self) -> ForkServers:
+        """Processes to fork from, for one engine."""
+        from drystone.adapters.forks import ForkServers
+
+        return ForkServers()
+
     @cached_property
     def secrets(self) -> ProjectSecrets:
         """The project's secret sources, and its key."""
@@ -255,6 +262,7 @@ class Parts:
             tree_of=lambda bundle: self.bundles.tree(bundle, root),
             registry=self.registry,
             process=self.process,
+            forks=self.forks(),
             layout=self.layout,
             environ=child_environ(self.settings, environ()),
             breakers=Breakers(
@@ -283,6 +291,7 @@ class Parts:
         performer = Performer(
             registry=self.registry,
             process=self.process,
+            forks=self.forks(),
             layout=self.layout,
             environ=given,
             breakers=breakers,

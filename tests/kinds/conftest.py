@@ -24,6 +24,7 @@ from drystone.adapters.secrets import ProjectSecrets
 from drystone.engines.breaker import Breakers
 from drystone.engines.context import AttemptContext, Control
 from drystone.engines.vault import Vault
+from drystone.ports import Forks
 from drystone.settings import SecretSettings
 
 ADDRESS = f"127.77.201.{1 + os.getpid() % 250}"
@@ -109,7 +110,13 @@ def breakers(real_clock: RealClock) -> Breakers:
 
 
 @pytest.fixture
-def new_attempt(tmp_path: Path, project: Path, breakers: Breakers) -> Iterator[Callable[..., Attempt]]:
+def forks() -> Forks | None:
+    """Where warm starts come from: there are none."""
+    return None
+
+
+@pytest.fixture
+def new_attempt(tmp_path: Path, project: Path, breakers: Breakers, forks: Forks | None) -> Iterator[Callable[..., Attempt]]:
     """Makes attempts of one instance: they share its state folder, as attempts of a run do."""
     made: list[Attempt] = []
 
@@ -126,6 +133,7 @@ def new_attempt(tmp_path: Path, project: Path, breakers: Breakers) -> Iterator[C
             control=control,
             vault=Vault(ProjectSecrets(SecretSettings(), home=tmp_path, root=tmp_path, environ={}), PlainRedactor()),
             runner=SupervisedProcess(),
+            forks=forks,
             on_progress=lambda message, data: progress.append((message, data)), breakers=breakers,
         )  # fmt: skip
         made.append(Attempt(ctx=ctx, folder=folder, control=control, progress=progress))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +35,7 @@ from drystone.engines.versions import StandingOf, Version, Versions
 from drystone.errors import DrystoneError, FailureClass, PermanentError, TemporaryError
 from drystone.plugin.api import Config, Kind, Outcome, Pause, SubPlans
 from drystone.plugin.registry import Registry
-from drystone.ports import Process
+from drystone.ports import Forks, Process
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,7 @@ class Performer:
         environ: Mapping[str, str],
         breakers: Breakers,
         standing_of: StandingOf,
+        forks: Forks | None = None,
         good_of: GoodOf = lambda run: None,
         manifest_of: ManifestOf = lambda bundle: None,
         sub_plans: Callable[[Part, AttemptContext], SubPlans] = lambda part, ctx: no_sub_plans(ctx),
@@ -82,6 +85,8 @@ class Performer:
         self._environ = dict(environ)
         self._breakers = breakers
         self._standing_of = standing_of
+        self._forks = forks
+        self._begun: set[str] = set()
         self._good_of, self._manifest_of = good_of, manifest_of
         self._sub_plans = sub_plans
         self._tree_of = tree_of
@@ -113,6 +118,7 @@ class Performer:
         self, job: Job, vault: Vault, control: Control, on_progress: Callable[[str, Mapping[str, Any]], None]
     ) -> Ended:
         """Makes the attempt, to its end."""
+        self._begins(job, vault, control)
         ctx = self._context(job, vault, control, on_progress)
         try:
             return self._attempt(job, vault, ctx)
@@ -121,6 +127,23 @@ class Performer:
             return ended_badly(explained(error, ctx), ctx)
         finally:
             ctx.close()
+
+    def _begins(self, job: Job, vault: Vault, control: Control) -> None:
+        """With the first attempt of a run kinds get ready for those to come, while tasks before them are at work."""
+        if self._forks is None or job.run.id in self._begun or job.run.manner.changed_only:
+            return
+        self._begun.add(job.run.id)
+        ctx = self._context(job, vault, Control(control.clock, None), lambda message, data: None)
+        threading.Thread(target=self._get_ready, args=(job.run, ctx), daemon=True, name="warm-up").start()
+
+    def _get_ready(self, run: Run, ctx: AttemptContext) -> None:
+        bodies = [body for node in run.graph.nodes.values() for body in (node.task.body, node.task.undo.body) if body is not None]
+        for name in {body.kind for body in bodies}:
+            # What is wrong is told by the attempt that meets it.
+            with suppress(Exception):
+                if (warm_up := getattr(self._registry.get(name), "warm_up", None)) is not None:
+                    warm_up(ctx, [body.config for body in bodies if body.kind == name and isinstance(body.config, Mapping)])
+        ctx.close()
 
     def _attempt(self, job: Job, vault: Vault, ctx: AttemptContext) -> Ended:
         instance = job.run.instances[job.instance]
@@ -273,6 +296,7 @@ class Performer:
             runner=self._process,
             on_progress=on_progress,
             breakers=self._breakers,
+            forks=self._forks,
             bundle=job.bundle,
             tree_of=lambda bundle: self._tree_of(bundle, job.project),
             approved=run.instances[job.instance].approved,
@@ -319,6 +343,8 @@ class Performer:
     def close(self) -> None:
         """Lets the kinds let go of their daemons."""
         self._registry.close()
+        if self._forks is not None:
+            self._forks.close()
 
 
 def _body(run: Run, instance: Instance, *, undo: bool) -> Body:

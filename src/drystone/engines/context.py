@@ -17,7 +17,7 @@ from drystone.engines.breaker import ANSWERED, COUNTED, Breakers
 from drystone.engines.vault import Vault
 from drystone.errors import AttemptError, CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
 from drystone.plugin.api import ProcessResult, SubPlans
-from drystone.ports import Clock, Process, ProcessEnd, ProcessSpec, Redactor
+from drystone.ports import Clock, Forks, Preload, Process, ProcessEnd, ProcessSpec, Redactor
 
 MAX_PROGRESS = 2_000
 """Progress events of one attempt: past these only the log goes on, so that a chatty tool cannot fill the store."""
@@ -111,6 +111,8 @@ class AttemptContext:
     runner: Process
     on_progress: Callable[[str, Mapping[str, Any]], None]
     breakers: Breakers
+    forks: Forks | None = None
+    """None: every start is cold."""
     bundle: str = ""
     """Whose files the attempt works with."""
     tree_of: Callable[[str], Path | None] = lambda bundle: None
@@ -268,6 +270,14 @@ class AttemptContext:
                 hint="paths in a plan are relative to the project's root",
             )
         return path
+
+    def warm(self, preload: Preload) -> Sequence[str]:
+        """What makes the start of a program warm, or nothing; see `plugin.api.Context.warm`."""
+        try:
+            return () if self.forks is None else self.forks.prefix(preload)
+        except TemporaryError as error:
+            self.log(f"not a warm start: {error.message}")
+            return ()
 
     def process(
         self,

@@ -20,7 +20,7 @@ from drystone.engines.vault import Vault
 from drystone.errors import AttemptError, FailureClass
 from drystone.plugin.api import Kind
 from drystone.plugin.registry import Registry
-from drystone.ports import Clock, Process
+from drystone.ports import Clock, Forks, Process
 
 PASSING = frozenset({FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.CONFLICT, FailureClass.RATE_LIMITED})
 """What keeps somebody from looking, and says nothing about what would be done."""
@@ -42,6 +42,7 @@ class Foreseer:
     tree_of: Callable[[str], Path | None]
     registry: Registry
     process: Process
+    forks: Forks
     layout: Layout
     environ: Mapping[str, str]
     breakers: Breakers
@@ -100,6 +101,7 @@ class Foreseer:
             runner=self.process,
             on_progress=lambda message, data: None,
             breakers=self.breakers,
+            forks=self.forks,
             bundle=self.bundle,
             tree_of=self.tree_of,
         )
@@ -119,6 +121,7 @@ class Foreseer:
     def close(self) -> None:
         """Nothing of the preview stays."""
         self.registry.close()
+        self.forks.close()
         home = self.layout.home / "previews"
         shutil.rmtree(home / self.id, ignore_errors=True)
         with suppress(OSError):

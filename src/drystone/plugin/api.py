@@ -30,11 +30,12 @@ from drystone.core.plan import UndoWhen
 from drystone.core.preview import Action, Certainty, Change, Preview
 from drystone.core.states import RunStatus
 from drystone.errors import CancelledError, FailureClass, HeldBackError, PermanentError, TemporaryError
+from drystone.ports import Preload
 
 __all__ = [
     "UNKNOWN", "Action", "Approval", "CancelledError", "Certainty", "Change", "Config", "Context", "FailureClass", "HeldBackError",
-    "KeptState", "Kind", "Outcome", "Pause", "PermanentError", "Preview", "ProcessResult", "ReattachHandle", "SubPlans", "SubRun",
-    "TemporaryError", "TerraformProvider", "UndoWhen",
+    "KeptState", "Kind", "Outcome", "Pause", "PermanentError", "Preload", "Preview", "ProcessResult", "ReattachHandle", "SubPlans",
+    "SubRun", "TemporaryError", "TerraformProvider", "UndoWhen",
 ]  # fmt: skip
 
 
@@ -280,6 +281,14 @@ class Context(Protocol):
         """A path of the config against `source`. Raises PermanentError(invalid) when it does not exist."""
         ...
 
+    def warm(self, preload: Preload) -> Sequence[str]:
+        """What to put before the argv of a Python program so that it is forked from a process with its imports done, instead of started.
+
+        Nothing when that cannot be had; the log says why. The process stays until the engine ends, for all attempts that ask for an equal
+        one: nothing of an attempt may be in it.
+        """
+        ...
+
     def process(
         self,
         argv: Sequence[str],
@@ -375,6 +384,8 @@ class Kind:
     # def destroy(self, ctx: Context, config: Any) -> Outcome     # optional: takes away all that stands, whichever run made it
     # def recover(self, ctx: Context, config: Any) -> None        # optional: called before the attempt that follows a lost one
     # def preview(self, ctx: Context, config: Any) -> Preview     # optional: what `run` would do with this config; changes nothing
+    # def warm_up(self, ctx: Context, configs: Sequence[Mapping[str, Any]]) -> None     # optional: a run begins which has tasks with these
+    #     configs as the plan has them: time to start what they share. In a thread of its own, to which nobody listens.
     # def preview_destroy(self, ctx: Context, config: Any) -> Preview     # optional: what `destroy` would do; changes nothing
     # def states(self, folder: Path, unseal: Callable[[str], Any]) -> Sequence[KeptState]     # optional: the states that it keeps of an
     #     instance, whose `Context.state` is that folder, in the order in which they came to be; changes nothing

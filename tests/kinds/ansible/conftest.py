@@ -11,8 +11,20 @@ from typing import Any
 
 import pytest
 
+from drystone.adapters.forks import ForkServers
 from drystone.errors import PermanentError, TemporaryError
 from drystone.kinds.ansible.task import Ansible
+
+
+@pytest.fixture(params=["cold", "warm"])
+def forks(request: pytest.FixtureRequest) -> Iterator[ForkServers | None]:
+    """Every playbook is started in both ways: nothing that a test sees may tell them apart."""
+    if request.param == "cold":
+        yield None
+        return
+    servers = ForkServers()
+    yield servers
+    servers.close()
 
 
 @pytest.fixture

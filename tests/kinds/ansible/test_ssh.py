@@ -118,20 +118,21 @@ def test_what_a_lost_attempt_left_is_removed_by_the_next(new_attempt, playbook, 
 ALONE = """
 import sys, json
 from pathlib import Path
+from drystone.adapters.forks import ForkServers
 from drystone.kinds.ansible.task import Ansible
 sys.path.insert(0, sys.argv[1])
 import conftest
 spec = json.loads(sys.argv[2])
 breakers = conftest.breakers.__wrapped__(conftest.RealClock())
-make = conftest.new_attempt.__wrapped__(Path(spec["tmp"]), Path(spec["project"]), breakers)
+make = conftest.new_attempt.__wrapped__(Path(spec["tmp"]), Path(spec["project"]), breakers, ForkServers() if spec["warm"] else None)
 Ansible().run(next(make)().ctx, Ansible.Config.model_validate(spec["config"]))
 """
 
 
-def test_nothing_goes_on_when_drystone_is_killed(playbook, sshd, eventually, tmp_path, project, memory):
+def test_nothing_goes_on_when_drystone_is_killed(playbook, sshd, eventually, tmp_path, project, memory, forks):
     mark = f"8{os.getpid()}"
     book = playbook(f"- shell: touch {tmp_path}/began; sleep {mark}")
-    spec = {"tmp": str(tmp_path), "project": str(project), "config": {"playbook": book, "hosts": sshd.host()}}
+    spec = {"tmp": str(tmp_path), "project": str(project), "config": {"playbook": book, "hosts": sshd.host()}, "warm": forks is not None}
     argv = [sys.executable, "-c", ALONE, str(Path(__file__).parents[1]), json.dumps(spec)]
     drystone = subprocess.Popen(argv, env={**os.environ, "XDG_RUNTIME_DIR": str(memory)})
     try:

@@ -14,14 +14,16 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import ValidationError
+
 from drystone.errors import FailureClass, PermanentError, TemporaryError
-from drystone.kinds.ansible import belonging, inventory
+from drystone.kinds.ansible import belonging, inventory, warm
 from drystone.kinds.ansible.argv import Files, playbook_argv, playbook_env
 from drystone.kinds.ansible.config import AnsibleConfig
 from drystone.kinds.ansible.parse import Progress, Tally
@@ -75,6 +77,17 @@ class Ansible(api.Kind):
             sensitive=_sensitive(tally.outputs, config.sensitive),
         )
 
+
+    def warm_up(self, ctx: api.Context, configs: Sequence[Mapping[str, Any]]) -> None:
+        """Ansible is imported while tasks before the playbooks are at work."""
+        program = find_program(ctx.environ)
+        for config in configs:
+            # What else is in it makes no difference, and may not be known yet.
+            with contextlib.suppress(ValidationError):
+                known = AnsibleConfig.model_validate({name: config[name] for name in ("playbook", "env", "collections") if name in config})
+                settings_path = _settings(ctx, ctx.path(known.playbook))
+                env = _env(ctx, known, Path(), settings_path)
+                warm.prefixes(ctx, program, env, str(_folder(ctx, settings_path)))
 
     def preview(self, ctx: api.Context, config: AnsibleConfig) -> api.Preview:
         """What a run would change on the hosts, by a real --check --diff."""
@@ -149,23 +162,18 @@ def find_program(environ: Mapping[str, str]) -> str:
 def _play(ctx: api.Context, config: AnsibleConfig, place: _Place, tally: Tally) -> None:
     settings_path = _settings(ctx, place.playbook)
     files, once = _files(ctx, config, place)
+    env = _env(ctx, config, place.scratch, settings_path)
+    cwd = str(_folder(ctx, settings_path))
+    worker, playbook = warm.prefixes(ctx, place.program, env, cwd)
     spec = {
-        "argv": playbook_argv(place.program, config, files),
+        "argv": [*playbook, *playbook_argv(place.program, config, files)],
         # Where its user would stand to run it: beside ansible.cfg, whose relative paths then mean the same.
-        "cwd": str(_folder(ctx, settings_path)),
+        "cwd": cwd,
         "scratch": str(place.scratch),
         "once": once,
         # ansible-runner turns it off; what the user's ansible.cfg says must stand.
         "unset": [name for name in ("ANSIBLE_HOST_KEY_CHECKING",) if name not in ctx.environ and name not in config.env],
     }
-    env = playbook_env(
-        config,
-        ctx.environ,
-        settings=settings_path.read_text(encoding="utf-8", errors="replace") if settings_path is not None else "",
-        settings_path=None if settings_path is None else str(settings_path),
-        scratch=str(place.scratch),
-        collections=tuple(str(ctx.path(folder)) for folder in config.collections),
-    )
 
     def read(stream: str, line: str) -> None:
         if stream == "stderr":
@@ -177,7 +185,7 @@ def _play(ctx: api.Context, config: AnsibleConfig, place: _Place, tally: Tally) 
         _tell(ctx, tally.take(event))
 
     ended = ctx.process(
-        [sys.executable, "-m", "drystone.kinds.ansible.worker"],
+        [*worker, sys.executable, "-m", "drystone.kinds.ansible.worker"],
         env=env,
         stdin=json.dumps(spec).encode(),
         on_line=read,
@@ -186,6 +194,17 @@ def _play(ctx: api.Context, config: AnsibleConfig, place: _Place, tally: Tally) 
     )
     if ended.exit_code != 0 or tally.exit_code is None:
         raise TemporaryError(FailureClass.CRASHED, f"ansible-runner ended with exit code {ended.exit_code}", detail=ended.stderr[-4000:])
+
+
+def _env(ctx: api.Context, config: AnsibleConfig, scratch: Path, settings_path: Path | None) -> dict[str, str]:
+    return playbook_env(
+        config,
+        ctx.environ,
+        settings=settings_path.read_text(encoding="utf-8", errors="replace") if settings_path is not None else "",
+        settings_path=None if settings_path is None else str(settings_path),
+        scratch=str(scratch),
+        collections=tuple(str(ctx.path(folder)) for folder in config.collections),
+    )
 
 
 def _tell(ctx: api.Context, progress: Progress | None) -> None:

@@ -14,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess  # noqa: TID251 (this is a child process itself: there is no Context here to ask for another)
 import sys
 from collections.abc import Iterable
@@ -62,16 +64,48 @@ def main() -> int:
     os.dup2(2, 1)
     interrupted: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _: _interrupt(number, interrupted))
+    leash = _Leash()
     try:
-        _run(spec, out)
+        _run(spec, out, leash)
     finally:
         sockets = [path for path in (Path(spec["scratch"]) / "c").iterdir() if path.is_socket()]
         if interrupted:
             _through(sockets, "-T", "-o", "BatchMode=yes", "-o", "ControlMaster=no", "none", _END_SESSIONS)
         _through(sockets, "-O", "exit", "none")
+        leash.let_go()
         # `task` does the same; but when drystone was killed, this is the last one to know of the folder.
         shutil.rmtree(spec["scratch"], ignore_errors=True)
     return 0
+
+
+class _Leash:
+    """Holds what a forked ansible-playbook leaves running until it is let go: the connections to the hosts are used after its end."""
+
+    def __init__(self) -> None:
+        self.address = f"drystone-{secrets.token_hex(16)}"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(f"\0{self.address}")
+        self._listener.listen(1)
+        self._listener.setblocking(False)
+
+    def let_go(self) -> None:
+        """Returns when all is ended. One that was started cold does not hang on it."""
+        with contextlib.suppress(OSError):
+            held, _ = self._listener.accept()
+            held.settimeout(_CLOSE_SECONDS)
+            held.shutdown(socket.SHUT_WR)
+            held.recv(1)
+
+
+def preload() -> None:
+    """Imports what a fork of a warm process then has (decision 0019)."""
+    import ansible_runner.config.runner
+    import ansible_runner.runner  # noqa: F401
+
+
+def run(argv: list[str]) -> int:
+    """The same as `main`, in such a fork."""
+    return main()
 
 
 def _interrupt(number: int, interrupted: list[int]) -> None:
@@ -85,7 +119,7 @@ def _interrupt(number: int, interrupted: list[int]) -> None:
                 os.kill(int(pid), signal.SIGINT)
 
 
-def _run(spec: Spec, out: TextIO) -> None:
+def _run(spec: Spec, out: TextIO, leash: _Leash) -> None:
     from ansible_runner.config.runner import RunnerConfig
     from ansible_runner.runner import Runner
 
@@ -106,6 +140,7 @@ def _run(spec: Spec, out: TextIO) -> None:
     # Without an input that is a terminal nothing can stop and wait for an answer that nobody gives.
     config.command = ["/bin/sh", "-c", 'exec "$@" </dev/null', "sh", *spec["argv"]]
     config.cwd = spec["cwd"]
+    config.env["DRYSTONE_LEASH"] = leash.address
     for name in spec["unset"]:
         config.env.pop(name, None)
 
