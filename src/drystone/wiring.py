@@ -168,10 +168,13 @@ class Parts:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where things stand below .drystone."""
+        """Where things stand below .drystone. Raises ProjectError when what an older drystone left there cannot be used."""
+        from drystone.adapters import home
         from drystone.engines.layout import Layout
 
-        return Layout(self.project / ".drystone")
+        found = Layout(self.project / ".drystone")
+        home.bring_up_to_date(found.home)
+        return found
 
     @cached_property
     def bundles(self) -> Bundles:

@@ -40,7 +40,7 @@ def keeps(project: Path) -> State:
     """Lets an instance keep something in its environment, as a kind with a state does."""
 
     def keep(instance: str) -> Path:
-        folder = project / ".drystone" / "environments" / "prod" / "fan" / instance
+        folder = project / ".drystone" / "state" / "prod" / "fan" / instance
         folder.mkdir(parents=True)
         (folder / "terraform.tfstate").write_text("{}")
         return folder
@@ -72,6 +72,6 @@ def test_a_task_that_is_gone_from_the_plan_is_left_over(project: Path, keeps: St
 def test_what_the_run_has_what_it_skipped_and_what_is_empty_is_not(project: Path, keeps: State) -> None:
     keeps("vm[0]")
     keeps("one")
-    (project / ".drystone" / "environments" / "prod" / "fan" / "old").mkdir()
+    (project / ".drystone" / "state" / "prod" / "fan" / "old").mkdir()
     assert run(["run", "fan", "-i", "on=false"]) == 0
     assert left(project) == []

@@ -237,3 +237,25 @@ def test_changed_only_leaves_what_nothing_has_changed_for_and_gives_what_it_gave
 def test_changed_only_needs_an_environment(project: Project) -> None:
     project.write("none", "drystone: 1\nname: none\ntasks: {a: {noop: {}}}\n")
     assert "has no environment" in ran(project, "run", "none", "--changed-only", code=1).stderr
+
+
+def test_a_project_of_an_older_drystone_goes_on_with_what_it_has(project: Project) -> None:
+    site(project)
+    ran(project, "run", "site")
+    before = json.loads(ran(project, "env", "state", "staging", "base").stdout)
+    home = project.folder / ".drystone"
+    # The older one had it there, in clear, and its working copies name that place.
+    (home / "state").rename(home / "environments")
+    folder = home / "environments/staging/site/base"
+    (folder / "terraform.tfstate.sealed").unlink()
+    (folder / "terraform.tfstate").write_text(json.dumps(before))
+    for file in (folder / "work").rglob("*_override.tf.json"):
+        file.write_text(file.read_text().replace("/.drystone/state/", "/.drystone/environments/"))
+    manifest = folder / "work.json"
+    manifest.write_text(manifest.read_text().replace("/.drystone/state/", "/.drystone/environments/"))
+    ran(project, "run", "site")
+    after = json.loads(ran(project, "env", "state", "staging", "base").stdout)
+    assert (after["serial"], after["lineage"]) == (before["serial"], before["lineage"])
+    assert sorted(path.name for path in home.rglob("*tfstate*") if path.parent.name == "base") == ["terraform.tfstate.sealed"]
+    ran(project, "env", "destroy", "staging", "--yes")
+    assert shown(project)["tasks"] == []

@@ -104,7 +104,7 @@ def test_runs_are_undone_one_after_the_other_down_to_nothing(project: Project) -
     assert project.files() == {"conf": "two", "page": "one", "part-a": "one"}
     assert project.drystone("undo", first, "--yes")[0] == 0
     assert project.files() == {"conf": "two"}
-    assert not list((project.folder / ".drystone" / "environments").iterdir())
+    assert not list((project.folder / ".drystone" / "state").iterdir())
 
 
 def test_an_older_run_is_not_undone_below_a_later_one(project: Project) -> None:
@@ -243,7 +243,7 @@ def test_terraform_restores_by_itself(project: Project) -> None:
 
 
 def test_a_version_that_cannot_be_kept_fails_the_attempt_and_says_why(project: Project) -> None:
-    state = project.folder / ".drystone" / "environments" / "here" / "test" / "conf"
+    state = project.folder / ".drystone" / "state" / "here" / "test" / "conf"
     state.mkdir(parents=True)
     (state / "@versions").write_text("in the way")
     assert project.run("one") in (3, 4)

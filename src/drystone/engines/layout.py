@@ -10,8 +10,8 @@
     runs/RUN/@preview/INSTANCE                      what was previewed in the middle of it, sealed
     previews/DIGEST/INSTANCE                        what a saved preview that was run said, sealed
     bundles/                                        what runs use, as it was when they began (adapters.bundles)
-    environments/ENVIRONMENT/PLAN/INSTANCE/         Terraform state and what else outlives a run
-    environments/ENVIRONMENT/PLAN/INSTANCE/@versions/   what `undo: restore` goes back to
+    state/ENVIRONMENT/PLAN/INSTANCE/                Terraform state and what else outlives a run
+    state/ENVIRONMENT/PLAN/INSTANCE/@versions/      what `undo: restore` goes back to
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Layout:
         """What the instances of a plan keep between runs, a folder each."""
         # An environment's name cannot start with "@", so that the two never meet.
         owner = folder_of(environment) if environment else "@none"
-        return self.home / "environments" / owner / folder_of(plan)
+        return self.home / "state" / owner / folder_of(plan)
 
     def prune(self, environment: str, plan: str) -> None:
         """Takes away what is empty of an environment, which must be locked: nothing is left of one that was undone."""

@@ -235,7 +235,7 @@ inputs: {folder: {type: string}}
 """)
     assert project.run("run", "twice", "-i", f"folder={project.folder}").returncode == 0
     assert project.run("run", "keeps", "-i", "text=c", "-i", f"path={project.folder}/c").returncode == 0
-    folders = {path.name for path in (project.folder / ".drystone/environments/staging").iterdir()}
+    folders = {path.name for path in (project.folder / ".drystone/state/staging").iterdir()}
     assert folders == {"twice[part[0]].keeps", "twice[part[1]].keeps", "keeps"}
 
 
