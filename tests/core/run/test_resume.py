@@ -125,6 +125,17 @@ def test_nothing_is_undone_past_a_pivot_that_had_succeeded_though_its_next_attem
     assert simulation.started == ["switch"]
 
 
+def test_a_pivot_that_never_succeeded_does_not_stand_in_the_way_of_a_second_way_back() -> None:
+    report = task("report", closing=True, undo=Undo(mode=UndoMode.NONE))
+    tasks = {"a": [], "switch": task("switch", ["a"], pivot=True, undo_when=UndoWhen.ATTEMPTED), "report": report}
+    simulation = finished(tasks, {"switch": fail(), "undo:switch": [*[fail()] * 3, *[fail()] * 3, ok()]}, OnFailure.COMPENSATE)
+    simulation.undo()
+    assert simulation.finish().status is RunStatus.COMPENSATION_FAILED
+    assert simulation.run.passed_pivot is None
+    simulation.undo()
+    assert simulation.finish().status is RunStatus.COMPENSATED
+
+
 def test_a_way_back_goes_on_and_not_forward() -> None:
     simulation = finished(CHAIN, {"c": fail(), "undo:b": [fail(), fail(), fail(), ok()]}, OnFailure.COMPENSATE)
     assert simulation.run.status is RunStatus.COMPENSATION_FAILED

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from drystone.core.run.draft import Draft
 
 
+_ON_THE_WAY_BACK = frozenset({TaskStatus.UNDOING, TaskStatus.UNDONE, TaskStatus.UNDO_FAILED})
+
+
 class End(Enum):
     """How a task ended, all its instances taken together."""
 
@@ -61,7 +64,7 @@ def verdict(run_if: RunIf, ends: Iterable[End]) -> Verdict:
 
 def end_of(task: Task, instances: Iterable[Instance]) -> End:
     """How a task ended whose instances have all settled; a fan-out of nothing succeeded."""
-    found = [TaskStatus.SUCCEEDED if instance.waived else instance.status for instance in instances]
+    found = [_forward_status(instance) for instance in instances]
     failures = sum(status is TaskStatus.FAILED for status in found)
     stopped = any(status in (TaskStatus.BLOCKED, TaskStatus.CANCELLED) for status in found)
     allowed = task.for_each.max_failures if task.for_each else 0
@@ -72,6 +75,15 @@ def end_of(task: Task, instances: Iterable[Instance]) -> End:
     if found and all(status is TaskStatus.SKIPPED for status in found):
         return End.SKIPPED
     return End.SUCCEEDED
+
+
+def _forward_status(instance: Instance) -> TaskStatus:
+    """How its way forward ended, also when the way back has been there since."""
+    if instance.waived:
+        return TaskStatus.SUCCEEDED
+    if instance.status in _ON_THE_WAY_BACK:
+        return TaskStatus.SUCCEEDED if instance.has_succeeded else TaskStatus.FAILED
+    return instance.status
 
 
 def ends_before(graph: Graph, views: Mapping[str, Mapping[str, Any]], name: str) -> list[End]:
