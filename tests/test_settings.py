@@ -157,3 +157,11 @@ def test_every_setting_says_what_it_is() -> None:
                     documented.add((node.name, field.target.id))
     wanted = {("Settings", "pools")} | {(kind.__name__, each.name) for kind in (*SECTIONS.values(), SecretSource) for each in fields(kind)}
     assert wanted <= documented
+
+
+def test_drift_rules_need_their_last_day_and_take_it_as_a_text_or_a_date() -> None:
+    found = load({}, '[[drift.ignore]]\ntask = "vm[*]"\nuntil = "2027-01-31"\n[[drift.ignore]]\nuntil = 2027-02-01\n')
+    assert [(rule.task, rule.until.isoformat()) for rule in found.drift.ignore] == [("vm[*]", "2027-01-31"), ("*", "2027-02-01")]
+    assert 'rule 1 needs "until"' in refused('[[drift.ignore]]\ntask = "vm"\n').hint
+    assert "is a day" in refused('[[drift.ignore]]\nuntil = "soon"\n').hint
+    assert 'there is no setting "drift.ignore[0].taks"' in refused('[[drift.ignore]]\nuntil = "2027-01-31"\ntaks = "vm"\n').message

@@ -196,6 +196,11 @@ def secret_source() -> str:
     return settings_table(settings.SecretSource, lambda _: "")
 
 
+def ignore_rule() -> str:
+    """The keys of one rule that ignores drift."""
+    return settings_table(settings.IgnoreRule, lambda _: "")
+
+
 def settings_table(section: Any, variable: Callable[[str], str]) -> str:
     """One row a setting."""
     docs = dict(fields_of(ROOT / "src/drystone/settings.py", section.__name__))
@@ -203,6 +208,7 @@ def settings_table(section: Any, variable: Callable[[str], str]) -> str:
     rows = [
         (f"`{field.name}`", shown_setting(field.default), *([variable(field.name)] if has_variables else []), docs[field.name])
         for field in fields(section)
+        if not isinstance(field.default, tuple)  # a list of tables has a table of its own
     ]
     heads = ("key", "default", *(["variable"] if has_variables else []), "meaning")
     return table(heads, rows)
@@ -252,6 +258,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "host": host,
     "settings": all_settings,
     "secret-source": secret_source,
+    "ignore-rule": ignore_rule,
 }
 
 if __name__ == "__main__":

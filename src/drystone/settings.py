@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from drystone.core import durations
@@ -97,6 +97,34 @@ class AnsibleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IgnoreRule:
+    """Drift that is known and put up with until a day. In the patterns `*` stands for any text and `?` for one character."""
+
+    until: date
+    """The last day on which it holds, in UTC: `2027-01-31`. Obligatory: what nobody looks at again is not put up with, but forgotten."""
+    environment: str = "*"
+    """Environments."""
+    task: str = "*"
+    """Instances of tasks: `vm`, `vm[*]`."""
+    address: str = "*"
+    """What has changed: a resource's address, a host, a file."""
+    attribute: str = "*"
+    """What of it: a resource's attribute, a playbook's step, `content` or `mode` of a file. Rules must cover all that has changed."""
+    reason: str = ""
+    """Why, for those who read the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftSettings:
+    """How `drystone env drift` looks."""
+
+    max_parallel: int = field(default=4, metadata={"least": 1})
+    """Tasks that are looked at together. Each may be a Terraform or an Ansible of its own: more of them want more memory and more cores."""
+    ignore: tuple[IgnoreRule, ...] = ()
+    """What is reported as ignored."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that can be set. `origins` says of each `section.name`: default, drystone.toml, or the environment variable."""
 
@@ -105,6 +133,7 @@ class Settings:
     secrets: SecretSettings = SecretSettings()
     terraform: TerraformSettings = TerraformSettings()
     ansible: AnsibleSettings = AnsibleSettings()
+    drift: DriftSettings = DriftSettings()
     pools: Mapping[str, int] = field(default_factory=dict)
     """How many attempts of tasks with `pool: NAME` may be in flight at once, over all runs of the project.
 
@@ -119,6 +148,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "secrets": SecretSettings,
     "terraform": TerraformSettings,
     "ansible": AnsibleSettings,
+    "drift": DriftSettings,
 }
 POOLS = "pools"
 """The section whose names are free."""
@@ -216,7 +246,7 @@ class _Reader:
             self._set(values, name, self.origins[key], wanted, least, _FROM_TEXT[wanted], from_environ)
         elif name in given:
             self.origins[key] = FILE
-            convert = _FROM_TOML.get(wanted, self._sources)
+            convert = self._tables.get(wanted) or _FROM_TOML[wanted]
             self._set(values, name, key, wanted, least, convert, given[name])
 
     def _unknown(self, section: str, kind: type[Any], given: Mapping[str, Any]) -> None:
@@ -236,6 +266,31 @@ class _Reader:
             self.problem(f'"{key}" cannot be {_shown(given)}', f"the least is {shown}")
             return
         values[name] = value
+
+    @property
+    def _tables(self) -> Mapping[Any, Any]:
+        return {tuple[SecretSource, ...]: self._sources, tuple[IgnoreRule, ...]: self._rules}
+
+    def _rules(self, given: Any) -> tuple[IgnoreRule, ...]:
+        if not isinstance(given, list) or not all(isinstance(item, Mapping) for item in given):
+            raise ValueError("write each rule as [[drift.ignore]] with its until")
+        return tuple(self._rule(number, item) for number, item in enumerate(given))
+
+    def _rule(self, number: int, given: Mapping[str, Any]) -> IgnoreRule:
+        self._unknown(f"drift.ignore[{number}]", IgnoreRule, given)
+        if "until" not in given:
+            raise ValueError(f'rule {number + 1} needs "until", the last day on which it holds: until = "2027-01-31"')
+        until = given["until"]
+        if not isinstance(until, date) or isinstance(until, datetime):
+            try:
+                until = date.fromisoformat(_text(until))
+            except ValueError:
+                raise ValueError(f'rule {number + 1}: "until" is a day, such as "2027-01-31"') from None
+        known = {each.name for each in fields(IgnoreRule)} - {"until"}
+        texts = {name: value for name, value in given.items() if name in known}
+        if not all(isinstance(value, str) for value in texts.values()):
+            raise ValueError(f"rule {number + 1}: all but the day are texts")
+        return IgnoreRule(until=until, **texts)
 
     def _sources(self, given: Any) -> tuple[SecretSource, ...]:
         if not isinstance(given, list) or not all(isinstance(item, Mapping) for item in given):

@@ -102,6 +102,7 @@ def world_of(parts: Parts) -> World:
         clock=parts.clock,
         ids=parts.ids,
         pools=lambda: parts.settings.pools,
+        drift=lambda: parts.settings.drift,
         has_store=parts.has_store,
         journal=lambda: parts.journal,
         vault=parts.vault,

@@ -114,7 +114,7 @@ def check(found: Destruction) -> None:
 def check_unmoved(world: World, content: Content) -> None:
     """Raises LockedError or RefusedError when a run has changed the environment while somebody thought about the answer."""
     now = environments.content(world, content.environment.name)
-    environments.check_free(now.environment)
+    environments.check_free(world, now.environment)
     if _standing(now) != _standing(content):
         raise RefusedError(
             f'environment "{content.environment.name}" was changed since it was looked at: nothing was taken down', hint="look again"
@@ -150,8 +150,9 @@ def _of_instance(part: Part, instance: Instance, foreseer: Foreseer, vault: Vaul
     if instance.undo.mode is UndoMode.BODY:
         return removal()
     try:
-        config = values.render(node.task.body.config, _scope(part, instance, vault))
-        return removal(preview=foreseer.to_destroy(Question(id=instance.id, task=node.task, config=config)))
+        scope = _scope(part, instance, vault)
+        config = values.render(node.task.body.config, scope)
+        return removal(preview=foreseer.to_destroy(Question(id=instance.id, task=node.task, config=config, scope=scope)))
     except AttemptError as error:
         message = vault.mask(error.message)
         return removal(refused=message) if error.failure_class is FailureClass.REFUSED else removal(reason=message)

@@ -7,7 +7,8 @@ that has it in place (DESIGN §1: the environment owns the last good version of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,19 @@ from drystone.app.reading import Look
 from drystone.app.runs import Hand
 from drystone.app.world import World
 from drystone.core.events import Event, EventType
+from drystone.core.parts import label, lineage
 from drystone.core.plan import UndoMode
 from drystone.core.run import Instance, evolve, request_destroy
 from drystone.core.states import RunStatus, TaskStatus
 from drystone.errors import LockedError, NotFoundError, RefusedError
-from drystone.ports import Batch, LockInfo, RunSummary
+from drystone.ports import Batch, LockInfo, RunSummary, owner_text
 
 if TYPE_CHECKING:
     from drystone.plugin.hosts import Host
 
 CLAIM = timedelta(minutes=1)
+LOOKING = "drift"
+"""The reason of the lock of one who looks and changes nothing."""
 TAKEN_BACK = frozenset({RunStatus.COMPENSATING, RunStatus.COMPENSATED, RunStatus.COMPENSATION_FAILED})
 
 
@@ -91,8 +95,8 @@ def find(world: World, name: str) -> Environment:
 def content(world: World, name: str) -> Content:
     """What stands in an environment. Raises NotFoundError."""
     environment = find(world, name)
-    looks = list(_looks(world, name))
-    standing = _standing(looks)
+    looks = list(runs_in(world, name))
+    standing = standing_of(world, looks, lambda look, instance: instance.undo.mode is not UndoMode.NONE)
     outputs: dict[str, Mapping[str, Any]] = {}
     for look in looks:
         if look.run.status is RunStatus.SUCCEEDED and any(item.look is look for item in standing):
@@ -100,19 +104,22 @@ def content(world: World, name: str) -> Content:
     return Content(environment=environment, standing=standing, outputs=outputs)
 
 
-def _looks(world: World, name: str) -> Iterator[Look]:
+def runs_in(world: World, name: str) -> Iterator[Look]:
     """The environment's runs that began, the newest first."""
     for summary in world.journal().summaries(environment=name, limit=None):
         if summary.started_at is not None:
             yield reading.look(world, summary.id)
 
 
-def _standing(looks: Sequence[Look]) -> list[Standing]:
+def standing_of(world: World, looks: Sequence[Look], counts: Callable[[Look, Instance], bool]) -> list[Standing]:
+    """What stands of an environment. `looks`: its runs, the newest first. `counts`: whether an instance of one is asked for at all."""
     facts: dict[tuple[str, str], list[tuple[Look, Instance]]] = {}
     for look in looks:
+        # One sub-plan in two tasks is two things.
+        own = label(lineage(look.record, world.journal().record))
         for instance in look.run.in_order():
-            if instance.was_tried and instance.undo.mode is not UndoMode.NONE and not look.run.task_of(instance).closing:
-                facts.setdefault((look.record.plan, instance.id), []).append((look, instance))
+            if instance.was_tried and not look.run.task_of(instance).closing and counts(look, instance):
+                facts.setdefault((own, instance.id), []).append((look, instance))
     found = [item for some in facts.values() if (item := _stands(some)) is not None]
     places = {id(look): number for number, look in enumerate(looks)}
     return sorted(found, key=lambda item: places[id(item.look)])
@@ -139,7 +146,7 @@ def _stands(facts: Sequence[tuple[Look, Instance]]) -> Standing | None:
     """facts: an instance in each run that tried it, the newest first."""
     kept: list[tuple[Look, Instance]] = []
     for look, instance in facts:
-        if instance.status is TaskStatus.UNDONE and look.run.destroys:
+        if look.run.destroys and (instance.status is TaskStatus.UNDONE or instance.undo.mode is UndoMode.NONE):
             break  # whatever older runs made of it went with it
         kept.append((look, instance))
     makers = [item for item in kept if item[1].is_touched and item[1].status is not TaskStatus.UNDONE]
@@ -175,11 +182,51 @@ def parts(content: Content) -> Sequence[Part]:
     return [part for of_plan in by_plan.values() for part in [*list(of_plan.values())[1:], *list(of_plan.values())[:1]]]
 
 
-def check_free(environment: Environment) -> None:
-    """Raises LockedError while a run has the environment."""
-    if (lock := environment.lock) is not None:
-        hint = f"wait for it, or end it: drystone cancel {lock.run}; if nobody can: drystone env unlock {lock.environment}"
-        raise LockedError(f'environment "{lock.environment}" is held by run {lock.run}', owner=lock.owner, hint=hint)
+def check_free(world: World, environment: Environment) -> None:
+    """Raises LockedError while a run has the environment, or a check for drift."""
+    lock = environment.lock
+    if lock is None or _freed(world, lock):
+        return
+    if lock.reason == LOOKING:
+        message = f'environment "{lock.environment}" is looked at for drift by {owner_text(lock.owner)}'
+        raise LockedError(message, owner=lock.owner, hint=f"wait for it; if it is gone: drystone env unlock {lock.environment}")
+    hint = f"wait for it, or end it: drystone cancel {lock.run}; if nobody can: drystone env unlock {lock.environment}"
+    raise LockedError(f'environment "{lock.environment}" is held by run {lock.run}', owner=lock.owner, hint=hint)
+
+
+def _freed(world: World, lock: LockInfo) -> bool:
+    """Takes away the lock of a run that has ended when no process has it: one died before it could give the lock back."""
+    journal = world.journal()
+    if not journal.summary(lock.run).status.is_final:
+        return False
+    try:
+        lease = journal.claim(lock.run, world.owner, CLAIM, world.clock.now())
+    except LockedError:
+        return False
+    journal.unlock(lock.environment, lock.run)
+    journal.release(lease)
+    return True
+
+
+@contextmanager
+def looking(world: World, name: str, run: str) -> Iterator[Callable[[], None]]:
+    """Keeps runs out of an environment while somebody looks at it; gives what must be called every `CLAIM / 3` to keep them out.
+
+    run: one of the environment's that has ended. The lock is taken in its name, and its lease with it: so the lock is good as long as this
+    process lives, and the next run frees it when this process died. Raises LockedError while a run has the environment, or that lease.
+    """
+    journal = world.journal()
+    lease = journal.claim(run, world.owner, CLAIM, world.clock.now())
+    try:
+        if not journal.summary(run).status.is_final:
+            raise LockedError(f"run {run} was taken up again", hint="wait for it")
+        journal.lock(LockInfo(environment=name, run=run, owner=world.owner, reason=LOOKING, since=world.clock.now()))
+        try:
+            yield lambda: journal.renew(lease, world.clock.now() + CLAIM)
+        finally:
+            journal.unlock(name, run)
+    finally:
+        journal.release(lease)
 
 
 def destroy(world: World, part: Part) -> Hand:

@@ -141,7 +141,7 @@ def preview(world: World, prepared: Prepared) -> Foretold:
     environment = environment_of(graph, checked)
     for item in known(world) if environment is not None else ():
         if item.name == environment:
-            check_free(item)
+            check_free(world, item)
     vault = world.vault()
     inputs = vault.seal_outputs(checked, frozenset(name for name in checked if graph.plan.inputs[name].secret))
     bundle, _ = saved_previews.manifest_of(world, prepared, checked, vault)

@@ -9,10 +9,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from threading import Event as Signal
 from typing import TYPE_CHECKING, Any
 
-from drystone.app import bundles, history, inputs, plans, reading
+from drystone.app import bundles, history, inputs, places, plans, reading
 from drystone.app.inputs import Given
 from drystone.app.places import PlanFile
 from drystone.app.reading import Look
@@ -124,10 +125,12 @@ def begin(
     token: str | None,
     within: RunRecord | None = None,
     manner: Manner = ORDINARY,
+    bundle: str | None = None,
 ) -> Hand:
     """Records a new run with inputs that were checked, and takes it. Raises LockedError, RefusedError (the token is another run's).
 
     within: the run that it is part of. It is in that one's environment unless its plan names another.
+    bundle: what it goes by, when that is not what lies in the project now.
     """
     graph = prepared.graph
     now = world.clock.now()
@@ -139,7 +142,8 @@ def begin(
             # Its turn has come with theirs.
             concurrency = None
     stored = vault.seal_outputs(checked, frozenset(name for name in checked if graph.plan.inputs[name].secret))
-    bundle = bundles.of_part(world, within, prepared.plan) if within is not None else None
+    if bundle is None and within is not None:
+        bundle = bundles.of_part(world, within, prepared.plan)
     bundle = bundle or bundles.of(world, prepared.plan, graph, prepared.source, stored)
     record = RunRecord(
         id=world.ids.run_id(),
@@ -163,6 +167,19 @@ def begin(
     )
     expected = history.expected(world, graph)
     return _take(world, record, run, lambda engine: engine.start(record, run, vault, expected=expected))
+
+
+def again(world: World, look: Look, manner: Manner) -> Hand:
+    """A new run of an earlier one's plan, as that had it: its bundle and its inputs. Raises LockedError, RefusedError, InputError."""
+    record, graph = look.record, look.run.graph
+    if world.bundles().manifest(record.bundle) is None:
+        hint = "bring the environment to what you want by a run of the plan as it is now"
+        raise RefusedError(f"the files that run {record.id} used are not kept any more: there is no bundle {record.bundle}", hint=hint)
+    path, vault = Path(record.plan_file), world.vault()
+    plan = PlanFile(path=path, shown=places.shown(path, world.cwd), root=Path(record.root), project=world.project)
+    checked = check_inputs(graph.plan, vault.reveal(record.inputs))
+    prepared = Prepared(plan=plan, graph=graph, source=record.source, values=checked, missing=())
+    return begin(world, prepared, checked, vault, token=None, manner=manner, bundle=record.bundle)
 
 
 def _make_way(world: World, record: RunRecord, graph: Graph) -> None:

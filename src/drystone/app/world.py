@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from drystone.core.saved_preview import SavedPart
     from drystone.plugin.registry import Registry
     from drystone.ports import Bundles, Clock, Ids, Journal, RunRecord
+    from drystone.settings import DriftSettings
 
     Observer = Callable[[Run, Sequence[Event]], None]
 
@@ -74,6 +75,10 @@ class Foreseer(Protocol):
         """What taking an instance away would do; None when its kind cannot tell. Raises AttemptError, with secrets in it."""
         ...
 
+    def look(self, question: Question) -> Preview | None:
+        """How the world differs from what the config made; None when its kind cannot tell. Raises AttemptError, with secrets in it."""
+        ...
+
     def close(self) -> None:
         """Nothing of the preview stays."""
         ...
@@ -112,12 +117,13 @@ class World:
     environ: the process's environment, read once.
     by:      who asks, for the record: `user@host`.    owner: the process that asks, as leases name it.
     pools: the project's concurrency limits, with their sizes.
+    drift: how drift is looked for, and what of it is ignored.
     has_store: False when nothing ever ran in this project; then `journal` would make a store.
     plan_state: the folder in which the instances of a plan keep things between runs, by environment and plan.
     end_children: ends all child processes of this process at once, without grace.
     bundles: the snapshots of what runs use.
     keep_preview: digest of a saved preview and instance -> what was said of that, sealed: kept for the runs that do it.
-    foreseer: preview's id, plan, environment, root, bundle, vault -> who asks kinds what they would do.
+    foreseer: preview's id, label of its instances' state, environment, root, bundle, vault -> who asks kinds what they would do.
     bound_now: plan, environment, instance, what was said of it, root -> what that rests on in the world now; None when nobody can say.
     """
 
@@ -133,6 +139,7 @@ class World:
     clock: Clock
     ids: Ids
     pools: Callable[[], Mapping[str, int]]
+    drift: Callable[[], DriftSettings]
     has_store: Callable[[], bool]
     journal: Callable[[], Journal]
     vault: Callable[[], Vault]

@@ -60,6 +60,16 @@ def destroy(environment: str, *, yes: bool) -> None:
         raise RefusedError("nothing was taken down")
 
 
+def reconcile(environment: str, *, yes: bool) -> None:
+    """Asks whether what has drifted is to be put back. Raises RefusedError when nobody agreed."""
+    if yes:
+        return
+    if not is_possible():
+        raise RefusedError(f'nobody agreed to put back what has drifted in "{environment}"', hint="give --yes when nobody can answer")
+    if not typer.confirm("put it back?", err=True):
+        raise RefusedError("nothing was put back")
+
+
 def lab(network: str | None, *, yes: bool) -> None:
     """Asks whether what is alive in the lab is to be taken down. Raises RefusedError when nobody agreed."""
     if yes:

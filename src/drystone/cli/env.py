@@ -10,6 +10,7 @@ from drystone.cli import exit_codes
 from drystone.cli.options import Json, Yes, examples, session
 
 if TYPE_CHECKING:
+    from drystone.app.drift import Report
     from drystone.app.environments import Content
     from drystone.app.world import World
 
@@ -71,6 +72,47 @@ def state(
     env_view.state(found)
 
 
+@app.command(epilog=examples("drystone env drift staging", "drystone env drift staging --json", "drystone env drift staging --reconcile"))
+def drift(
+    ctx: typer.Context,
+    name: Name,
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", metavar="TASK", help="Only this task, or instance; may be given several times.")
+    ] = None,
+    reconcile: Annotated[bool, typer.Option("--reconcile", help="Put back what has drifted, by a run of the last good version.")] = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> int:
+    """Say what is not any more as the last good version of each task made it. Nothing is changed by that.
+
+    Terraform plans with a refresh, Ansible checks its hosts, files are compared; what cannot be checked is counted. Drift that is known
+    is named in drystone.toml and reported as ignored. Exit code 0: no drift, 1: an error, 2: drift, 6: a run has the environment.
+    """
+    from drystone.app import drift as looking
+    from drystone.cli import drift_view
+
+    world = session(ctx).world()
+    report = looking.check(world, name, tasks=tasks or ())
+    drift_view.show(report, json=json, in_one_line=reconcile)
+    found = exit_codes.CHANGES if report.has_drift else exit_codes.REFUSED if report.count(looking.Verdict.FAILED) else exit_codes.DONE
+    return _reconcile(world, report, yes=yes, json=json) if reconcile and report.has_drift else found
+
+
+def _reconcile(world: World, report: Report, *, yes: bool, json: bool) -> int:
+    from drystone.app import reconcile
+    from drystone.cli import ask, drift_view, runs
+
+    proposal = reconcile.propose(world, report)
+    drift_view.to_reconcile(proposal)
+    if not proposal.reconciliations:
+        return exit_codes.CHANGES
+    ask.reconcile(report.environment, yes=yes)
+    for item in proposal.reconciliations:
+        if (code := runs.drive(world, reconcile.run(world, item), json=json)) != exit_codes.DONE:
+            return code
+    return exit_codes.CHANGES if proposal.left else exit_codes.DONE
+
+
 @app.command(epilog=examples("drystone env destroy staging", "drystone env destroy staging --yes"))
 def destroy(ctx: typer.Context, name: Name, yes: Yes = False, json: Json = False) -> int:
     """Take down all that stands in an environment, in reverse order; says first what that is, and asks.
@@ -83,7 +125,7 @@ def destroy(ctx: typer.Context, name: Name, yes: Yes = False, json: Json = False
 
     world = session(ctx).world()
     content = environments.content(world, name)
-    environments.check_free(content.environment)
+    environments.check_free(world, content.environment)
     if not content.standing:
         typer.echo(f'nothing stands in environment "{name}"', err=True)
         return exit_codes.DONE

@@ -12,7 +12,7 @@ from drystone.app.previews import Foretold
 from drystone.cli import tables, words
 from drystone.cli.terminal import has_colour
 from drystone.core.foresight import Foreseen
-from drystone.core.preview import Action, Certainty
+from drystone.core.preview import Action, Certainty, Change
 
 MARKS: Mapping[Action, tuple[str, str]] = {
     Action.ADD: ("+", "green"),
@@ -61,14 +61,19 @@ def _task(item: Foreseen) -> Iterator[str]:
         yield tables.paint(f"  ✗ a run would fail here: {item.error}", "red")
     elif preview.reason:
         yield f"  … {preview.reason}"
-    for change in preview.changes:
-        mark, colour = MARKS[change.action]
-        yield "  " + tables.paint(f"{mark} {change.what}", colour)
-        detail = change.detail.splitlines()
-        for line in detail[:DETAIL_LINES]:
-            yield f"      {_diff(line)}"
-        if len(detail) > DETAIL_LINES:
-            yield f"      … {len(detail) - DETAIL_LINES} more lines; --json has them all"
+    for different in preview.changes:
+        yield from change(different)
+
+
+def change(item: Change) -> Iterator[str]:
+    """One thing that would be different, and how."""
+    mark, colour = MARKS[item.action]
+    yield "  " + tables.paint(f"{mark} {item.what}", colour)
+    detail = item.detail.splitlines()
+    for line in detail[:DETAIL_LINES]:
+        yield f"      {_diff(line)}"
+    if len(detail) > DETAIL_LINES:
+        yield f"      … {len(detail) - DETAIL_LINES} more lines; --json has them all"
 
 
 def _diff(line: str) -> str:

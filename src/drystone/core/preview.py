@@ -31,13 +31,15 @@ class Action(StrEnum):
 class Change:
     """One thing that would be different.
 
-    what:   a resource's address, a file's path, a host's name, a request.
-    detail: a diff or the like, several lines; secrets are hidden in it.
+    what:       a resource's address, a file's path, a host's name, a request.
+    detail:     a diff or the like, several lines; secrets are hidden in it.
+    attributes: names of what is different of it: a resource's attributes, a playbook's steps; none when it is the whole thing.
     """
 
     action: Action
     what: str
     detail: str = ""
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,8 @@ class Preview:
     hosts:     how many hosts the changes are on, for kinds that work on hosts.
     saved:     what `run` needs to do exactly this, such as Terraform's plan file; it may hold secrets.
     bound:     name -> value of what must not have moved until then, such as the serial of a state.
+    outside:   what somebody else has changed and `run` would leave so; it is none of the changes.
+    unseen:    what could not be looked at, and why: host -> reason.
     """
 
     certainty: Certainty = Certainty.EXACT
@@ -66,6 +70,8 @@ class Preview:
     hosts: int = 0
     saved: bytes | None = None
     bound: Mapping[str, str] = field(default_factory=dict)
+    outside: Sequence[Change] = ()
+    unseen: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changes_anything(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ class Foreseer:
     """Asks for the instances of one plan in one environment.
 
     id:   of the preview; what its questions leave is below .drystone/previews/ID until `close`.
+    plan: what the state of its instances is kept under (`core.parts.label`).
     tree: the project as the preview's bundle has it.
     """
 
@@ -76,20 +77,44 @@ class Foreseer:
             found = replace(found, certainty=Certainty.PARTIAL, reason=f"seen before {', '.join(moved[:3])} changed", outputs=UNKNOWN)
         return self._masked(found), ""
 
+    def look(self, question: Question) -> Preview | None:
+        """How the world differs from what the config made; None when its kind cannot tell. Raises AttemptError, with secrets in it."""
+        kind = self.registry.get(question.body.kind)
+        own = getattr(kind, "drift", None)
+        if own is None:
+            return None
+        ctx = self._context(question)
+        try:
+            return self._masked(own(ctx, checked_config(kind, question.body, question.config)))
+        finally:
+            ctx.close()
+
     def _masked(self, found: Preview) -> Preview:
         mask = self.vault.mask
-        changes = tuple(Change(action=item.action, what=mask(item.what), detail=mask(item.detail)) for item in found.changes)
-        return replace(found, summary=mask(found.summary), reason=mask(found.reason), changes=changes)
+
+        def masked(changes: Sequence[Change]) -> tuple[Change, ...]:
+            return tuple(replace(item, what=mask(item.what), detail=mask(item.detail)) for item in changes)
+
+        return replace(
+            found,
+            summary=mask(found.summary),
+            reason=mask(found.reason),
+            changes=masked(found.changes),
+            outside=masked(found.outside),
+            unseen={name: mask(reason) for name, reason in found.unseen.items()},
+        )
 
     def _context(self, question: Question) -> AttemptContext:
+        """As that of the attempt which the question is about: a preview's own, or one of a run that was."""
         home = self.layout.home / "previews" / self.id
         own = home / folder_of(question.id)
+        run, task = question.scope["run"], question.scope["task"]
         return AttemptContext(
-            run_id=self.id,
-            plan=self.plan,
+            run_id=run["id"],
+            plan=run["plan"],
             task=question.id,
-            attempt=1,
-            token=f"{self.id}:{question.id}",
+            attempt=task["attempt"],
+            token=task["token"],
             environment=self.environment or "",
             project=self.project,
             folder=lambda: own,

@@ -40,9 +40,11 @@ def reason_to_leave(good: Good, run: Run, instance: Instance, same: Callable[[],
     if known is None or not known.is_in_place or instance.id in good.undone:
         return ""
     manner = run.manner
-    if manner.only is not None:
-        return "" if instance.id in manner.only else f"not asked for; it stands since run {_maker(known, good)}"
-    return f"unchanged since run {_maker(known, good)}" if manner.changed_only and same() else ""
+    if manner.only is not None and instance.id in manner.only:
+        return ""
+    if manner.changed_only:
+        return f"unchanged since run {_maker(known, good)}" if same() else ""
+    return "" if manner.only is None else f"not asked for; it stands since run {_maker(known, good)}"
 
 
 def _maker(known: Instance, good: Good) -> str:

@@ -80,12 +80,25 @@ class Template(api.Kind):
         if not path.is_absolute():
             return api.Preview(summary=f"would write the artifact {config.dest}", outputs=outputs)
         existed, now = _read(path)
-        if existed and now == content:
+        mode = _mode_of(path) if existed else None
+        other_mode = mode is not None and config.mode is not None and mode != config.mode
+        if existed and now == content and not other_mode:
             return api.Preview(summary="nothing to do", outputs={**outputs, "changed": False} if isinstance(outputs, dict) else outputs)
         old, new = (text.decode("utf-8", "replace").splitlines() for text in (now, content))
-        diff = "\n".join(difflib.unified_diff(old, new, f"{config.dest}, now", f"{config.dest}, then", lineterm=""))
-        change = api.Change(action=api.Action.CHANGE if existed else api.Action.ADD, what=config.dest, detail=diff)
+        diff = [*difflib.unified_diff(old, new, f"{config.dest}, now", f"{config.dest}, then", lineterm="")]
+        if other_mode:
+            diff.insert(0, f"mode: {mode:04o} → {config.mode:04o}")
+        change = api.Change(
+            action=api.Action.CHANGE if existed else api.Action.ADD,
+            what=config.dest,
+            detail="\n".join(diff),
+            attributes=tuple(name for name, differs in (("content", now != content), ("mode", other_mode)) if differs) if existed else (),
+        )
         return api.Preview(summary=f"would {'change' if existed else 'write'} {config.dest}", changes=(change,), outputs=outputs)
+
+    def drift(self, ctx: api.Context, config: TemplateConfig) -> api.Preview:
+        """What a run would put back. An artifact belongs to its run, and no run writes it again."""
+        return self.preview(ctx, config)
 
     def run(self, ctx: api.Context, config: TemplateConfig) -> api.Outcome:
         """Outputs path (absolute), sha256, changed."""

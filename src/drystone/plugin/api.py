@@ -386,6 +386,7 @@ class Kind:
     # def preview(self, ctx: Context, config: Any) -> Preview     # optional: what `run` would do with this config; changes nothing
     # def warm_up(self, ctx: Context, configs: Sequence[Mapping[str, Any]]) -> None     # optional: a run begins which has tasks with these
     #     configs as the plan has them: time to start what they share. In a thread of its own, to which nobody listens.
+    # def drift(self, ctx: Context, config: Any) -> Preview       # optional: how the world differs from what `run` made; changes nothing
     # def preview_destroy(self, ctx: Context, config: Any) -> Preview     # optional: what `destroy` would do; changes nothing
     # def states(self, folder: Path, unseal: Callable[[str], Any]) -> Sequence[KeptState]     # optional: the states that it keeps of an
     #     instance, whose `Context.state` is that folder, in the order in which they came to be; changes nothing

@@ -246,7 +246,8 @@ class Manner:
     """How a run goes about its tasks, said when it is created.
 
     changed_only: an instance whose files, config and upstream outputs are those of its last good version is left as it stands.
-    only:         all other instances are left as they stand, whatever has changed; None means that all are done.
+    only:         all other instances are left as they stand, whatever has changed; None means that all are done. With `changed_only` these
+                  are done in any case, and others when something has changed for them.
     preview:      digest of the saved preview that it must do exactly.
     approve_deferred: what was not certain in that preview is done without asking once it is.
     """

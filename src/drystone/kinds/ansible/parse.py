@@ -99,6 +99,10 @@ class Tally:
         """The steps that changed something on a host, or in a check would."""
         return self._changed.get(host, [])
 
+    def unreachable(self) -> dict[str, str]:
+        """Host -> why it could not be reached, for those that are lost in the end."""
+        return {problem.host: problem.message for problem in self._final_problems() if problem.unreachable}
+
     def _read(self, text: str) -> None:
         in_error = False
         for line in text.splitlines():

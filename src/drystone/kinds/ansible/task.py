@@ -91,14 +91,10 @@ class Ansible(api.Kind):
 
     def preview(self, ctx: api.Context, config: AnsibleConfig) -> api.Preview:
         """What a run would change on the hosts, by a real --check --diff."""
-        asked = config.model_copy(update={"check": True, "diff": True})
-        program = find_program(ctx.environ)
-        tally = Tally()
-        with _scratch(ctx) as scratch:
-            _play(ctx, asked, _Place(program=program, playbook=ctx.path(config.playbook), scratch=scratch), tally)
+        tally = _checked(ctx, config)
         result = tally.result(check=True)
-        changed = [name for name, host in result["hosts"].items() if host["changed"]]
-        changes = tuple(api.Change(action=api.Action.CHANGE, what=name, detail="\n".join(tally.would_change(name))) for name in changed)
+        changes = _would_change(tally)
+        changed = [change.what for change in changes]
         if (failure := tally.failure()) is not None:
             if failure.failure_class is not FailureClass.FAILED:
                 raise failure
@@ -113,6 +109,20 @@ class Ansible(api.Kind):
         outputs = api.UNKNOWN if changed else tally.outputs
         return api.Preview(summary=summary, changes=changes, hosts=len(changed), outputs=outputs, result=result)
 
+    def drift(self, ctx: api.Context, config: AnsibleConfig) -> api.Preview:
+        """What the playbook would put back on the hosts, by a real --check --diff; hosts that do not answer are named."""
+        tally = _checked(ctx, config)
+        changes, unseen = _would_change(tally), tally.unreachable()
+        failure = tally.failure()
+        if failure is not None and not unseen and failure.failure_class is not FailureClass.FAILED:
+            raise failure
+        certainty, reason = api.Certainty.EXACT, ""
+        if failure is not None and failure.failure_class is FailureClass.FAILED:
+            certainty, reason = api.Certainty.PARTIAL, f"the check ends early: {failure.message}"
+        hosts = len(tally.result(check=True)["hosts"])
+        summary = f"{len(changes)} of {hosts} host{'' if hosts == 1 else 's'}" if changes else ""
+        return api.Preview(certainty=certainty, summary=summary, changes=changes, reason=reason, hosts=len(changes), unseen=unseen)
+
     @classmethod
     def outline(cls, config: Mapping[str, Any], source: Path) -> api.Preview:
         """The playbook by its name."""
@@ -122,6 +132,25 @@ class Ansible(api.Kind):
         return api.Preview(
             certainty=api.Certainty.PARTIAL, summary=f"would run {shown}", changes=changes, outputs=api.UNKNOWN, result=api.UNKNOWN
         )
+
+
+def _checked(ctx: api.Context, config: AnsibleConfig) -> Tally:
+    """What a run of the playbook that changes nothing tells."""
+    asked = config.model_copy(update={"check": True, "diff": True})
+    program = find_program(ctx.environ)
+    tally = Tally()
+    with _scratch(ctx) as scratch:
+        _play(ctx, asked, _Place(program=program, playbook=ctx.path(config.playbook), scratch=scratch), tally)
+    return tally
+
+
+def _would_change(tally: Tally) -> tuple[api.Change, ...]:
+    """The hosts that a check found to be different, each with the steps that would change something."""
+    steps = {name: tally.would_change(name) for name, host in tally.result(check=True)["hosts"].items() if host["changed"]}
+    return tuple(
+        api.Change(action=api.Action.CHANGE, what=name, detail="\n".join(names), attributes=tuple(dict.fromkeys(names)))
+        for name, names in steps.items()
+    )
 
 
 def _sensitive(names: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:

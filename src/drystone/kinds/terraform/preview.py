@@ -55,6 +55,7 @@ def of(session: Session) -> Preview:
         sensitive=frozenset(name for name, item in outputs.items() if item.get("after_sensitive")),
         saved=session.records.plan_file.read_bytes(),
         bound=bound(session),
+        outside=tuple(_left_outside(planned, {change.what for change in changes})),
     )
 
 
@@ -77,15 +78,27 @@ def _output(item: Mapping[str, Any]) -> Any:
 
 def _changes(planned: Mapping[str, Any]) -> Iterator[Change]:
     for item in planned.get("resource_changes") or ():
-        change = item["change"]
-        actions = tuple(change["actions"])
-        if item.get("mode") == "data" or actions in (("no-op",), ("read",)):
-            continue
-        yield Change(action=_ACTIONS.get(actions, Action.REPLACE), what=item["address"], detail="\n".join(_attributes(change)))
+        actions = tuple(item["change"]["actions"])
+        if item.get("mode") != "data" and actions not in (("no-op",), ("read",)):
+            yield _change(item, _ACTIONS.get(actions, Action.REPLACE))
 
 
-def _attributes(change: Mapping[str, Any]) -> Iterator[str]:
-    """The attributes that an update or a replacement changes."""
+def _left_outside(planned: Mapping[str, Any], put_back: set[str]) -> Iterator[Change]:
+    """What the refresh found different from the state and the plan does not touch: attributes that the configuration does not set."""
+    for item in planned.get("resource_drift") or ():
+        if item.get("mode") != "data" and item["address"] not in put_back:
+            yield _change(item, _ACTIONS.get(tuple(item["change"]["actions"]), Action.CHANGE))
+
+
+def _change(item: Mapping[str, Any], action: Action) -> Change:
+    differing = dict(_attributes(item["change"]))
+    # What is known after the apply only follows from the rest.
+    attributes = tuple(name for name, text in differing.items() if not text.endswith(_LATER))
+    return Change(action=action, what=item["address"], detail="\n".join(differing.values()), attributes=attributes)
+
+
+def _attributes(change: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The attributes that an update or a replacement changes, and how."""
     before, after = change.get("before"), change.get("after")
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
         return
@@ -95,10 +108,10 @@ def _attributes(change: Mapping[str, Any]) -> Iterator[str]:
         if before.get(name) == after.get(name) and not is_unknown:
             continue
         if any(isinstance(marks := change.get(side), Mapping) and marks.get(name) for side in ("before_sensitive", "after_sensitive")):
-            yield f"{name}: {_HIDDEN}"
+            yield name, f"{name}: {_HIDDEN}"
             continue
         forces = " (forces a replacement)" if [name] in (change.get("replace_paths") or ()) else ""
-        yield f"{name}: {_shown(before.get(name))} → {_LATER if is_unknown else _shown(after.get(name))}{forces}"
+        yield name, f"{name}: {_shown(before.get(name))} → {_LATER if is_unknown else _shown(after.get(name))}{forces}"
 
 
 def _shown(value: Any) -> str:

@@ -103,11 +103,18 @@ class Terraform(api.Kind):
 
     def preview(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
         """What a run would apply, by a real plan. All of it happens in a copy of the records, which goes with the preview."""
+        return self._planned(ctx, config, config.guards)
+
+    def drift(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
+        """What was changed outside: what a run would put back, by a real plan, and what it would leave. No guard hides it."""
+        return self._planned(ctx, config, Guards())
+
+    def _planned(self, ctx: api.Context, config: TerraformConfig, guards: Guards) -> api.Preview:
         with looking(ctx, config) as records:
             session = self._session(ctx, config, records)
             session.enter(self._version(ctx, config, records))
             _, stream = session.plan()
-            check_guards(config.guards, stream.changes)
+            check_guards(guards, stream.changes)
             return preview.of(session)
 
     def preview_destroy(self, ctx: api.Context, config: TerraformConfig) -> api.Preview:
