@@ -135,16 +135,18 @@ def test_environment_changes_the_size_of_a_pool_and_makes_none() -> None:
 
 def test_programs_of_tasks_get_no_secrets_and_no_inputs() -> None:
     given = {"PATH": "/bin", "DRYSTONE_SECRET_A": "x", "DRYSTONE_INPUT_b": "y", "DRYSTONE_VAULT_PASSWORD": "z", "CI_A": "1"}
-    assert settings.child_environ(Settings(), given) == {"PATH": "/bin", "CI_A": "1", "DRYSTONE_TERRAFORM_REATTACH": "1"}
+    told = {"DRYSTONE_TERRAFORM_REATTACH": "1", "DRYSTONE_ANSIBLE_WARM": "1"}
+    assert settings.child_environ(Settings(), given) == {"PATH": "/bin", "CI_A": "1", **told}
     other = Settings(secrets=SecretSettings(sources=(SecretSource(type="environment", prefix="CI_"),)))
     assert "CI_A" not in settings.child_environ(other, given)
     none = Settings(secrets=SecretSettings(sources=(SecretSource(type="environment", prefix=""),)))
     assert "PATH" in settings.child_environ(none, given)
 
 
-def test_settings_of_terraform_reach_its_kind() -> None:
-    found = load({}, '[terraform]\nbinary = "/opt/tofu"\nreattach = false\n')
-    assert settings.child_environ(found, {}) == {"DRYSTONE_TERRAFORM": "/opt/tofu", "DRYSTONE_TERRAFORM_REATTACH": "0"}
+def test_settings_of_kinds_reach_them() -> None:
+    found = load({}, '[terraform]\nbinary = "/opt/tofu"\nreattach = false\n\n[ansible]\nwarm = false\n')
+    told = {"DRYSTONE_TERRAFORM": "/opt/tofu", "DRYSTONE_TERRAFORM_REATTACH": "0", "DRYSTONE_ANSIBLE_WARM": "0"}
+    assert settings.child_environ(found, {}) == told
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -125,6 +125,20 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """How `drystone serve` goes about its work."""
+
+    listen: str = "127.0.0.1:8090"
+    """HOST:PORT of the web side: health, metrics, webhooks. Port 0 takes a free one. Only this machine by default: a proxy that speaks TLS
+    stands between it and any other."""
+    stop_grace: timedelta = timedelta(seconds=60)
+    """How long attempts in flight may go on once it is told to stop. What lasts longer is ended, and made again by who takes the run.
+
+    60 s lets most steps finish, and is less than the 90 s that systemd waits before it kills.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that can be set. `origins` says of each `section.name`: default, drystone.toml, or the environment variable."""
 
@@ -134,6 +148,7 @@ class Settings:
     terraform: TerraformSettings = TerraformSettings()
     ansible: AnsibleSettings = AnsibleSettings()
     drift: DriftSettings = DriftSettings()
+    serve: ServeSettings = ServeSettings()
     pools: Mapping[str, int] = field(default_factory=dict)
     """How many attempts of tasks with `pool: NAME` may be in flight at once, over all runs of the project.
 
@@ -149,6 +164,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "terraform": TerraformSettings,
     "ansible": AnsibleSettings,
     "drift": DriftSettings,
+    "serve": ServeSettings,
 }
 POOLS = "pools"
 """The section whose names are free."""

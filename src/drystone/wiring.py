@@ -6,15 +6,16 @@ Nothing is imported before it is asked for, so that a command pays only for what
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from drystone.errors import AttemptError, ProjectError, RefusedError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from drystone.adapters.process import SupervisedProcess
     from drystone.adapters.secrets import ProjectSecrets
     from drystone.app.doctor import Machine
+    from drystone.app.server import Server
     from drystone.app.subplans import SubPlans
     from drystone.app.world import Observer, World
     from drystone.core.parts import Part
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from drystone.engines.layout import Layout
     from drystone.engines.standing import Good
     from drystone.engines.vault import Vault
+    from drystone.observe.metrics import Metrics
     from drystone.plugin.registry import Registry
     from drystone.ports import Bundles, Clock, Ids, Journal
     from drystone.settings import Settings
@@ -115,6 +118,40 @@ def world_of(parts: Parts) -> World:
         bound_now=parts.bound_now,
     )
     return here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A server and what stands around it. `listen`: HOST:PORT as the settings say. `end_children`: at once, without grace."""
+
+    server: Server
+    world: World
+    metrics: Metrics
+    listen: str
+    end_children: Callable[[], None]
+
+
+def serving(project: Path, log: TextIO) -> Serving:
+    """A server for the project, which writes what it does to `log`."""
+    from drystone.app.pickup import PickUp
+    from drystone.app.server import Server, Service
+    from drystone.engines.embedded.shared import SharedEngine
+    from drystone.observe.logs import JsonLog
+    from drystone.observe.metrics import Metrics
+
+    parts = Parts(project)
+    lines, metrics = JsonLog(log, lambda: parts.clock.now().isoformat(timespec="milliseconds")), Metrics()
+    shared = SharedEngine(lambda observers, on_end: parts.driver(parts.performer(lambda: here), observers, on_end=on_end))
+    here = replace(world_of(parts), engine=shared.seat)
+    shared.watch(lines.observe)
+    shared.watch(metrics.observe)
+    services = [Service(name="pickup", turn=PickUp(here, lines.tell).turn)]
+    server = Server(here, shared, services, tell=lines.tell, grace=parts.settings.serve.stop_grace)
+    metrics.ask_readiness(lambda: server.health().is_ready)
+    logging.basicConfig(level=logging.WARNING, handlers=[lines.handler()], force=True)
+    return Serving(
+        server=server, world=here, metrics=metrics, listen=parts.settings.serve.listen, end_children=parts.process.end_now
+    )
 
 
 class Parts:
@@ -333,8 +370,15 @@ class Parts:
         )
         return SubPlans(within, part, ctx)
 
-    def driver(self, performer: Performer, observers: Sequence[Observer], *, is_part: bool = False) -> EmbeddedEngine:
-        """An embedded engine that makes its attempts with this performer."""
+    def driver(
+        self,
+        performer: Performer,
+        observers: Sequence[Observer],
+        *,
+        is_part: bool = False,
+        on_end: Callable[[Run], None] | None = None,
+    ) -> EmbeddedEngine:
+        """An embedded engine that makes its attempts with this performer; the rest as it says itself."""
         from drystone.engines.embedded.engine import EmbeddedEngine
 
         return EmbeddedEngine(
@@ -348,4 +392,5 @@ class Parts:
             pools=self.settings.pools,
             observers=observers,
             is_part=is_part,
+            on_end=on_end,
         )

@@ -53,6 +53,10 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
+    def command(self) -> Sequence[str]:
+        return COMMAND
+
+    @property
     def home(self) -> Path:
         return self.folder / ".drystone"
 
@@ -69,7 +73,7 @@ class Project:
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own."""
         process = subprocess.Popen(
-            [*self.before, *COMMAND, *arguments],
+            [*self.before, *self.command, *arguments],
             cwd=self.folder,
             env={**self.environ, **environ},
             stdin=subprocess.DEVNULL,

@@ -92,10 +92,13 @@ def prepare(world: World, plan: PlanFile, given: Given) -> Prepared:
     return Prepared(plan=plan, graph=graph, source=source, values=found, missing=inputs.missing(graph.plan, found))
 
 
-def start(world: World, prepared: Prepared, *, token: str | None = None, manner: Manner = ORDINARY) -> Hand:
+def start(
+    world: World, prepared: Prepared, *, token: str | None = None, manner: Manner = ORDINARY, detached: bool = False
+) -> Hand:
     """Records a new run and takes it. Raises InputError, LockedError, RefusedError (the token is empty, or another run's).
 
-    manner: how it goes about its tasks.
+    manner:   how it goes about its tasks.
+    detached: it is left to a server, and this process drives nothing; while its environment is another run's it waits.
 
     With the token of a run that was started with the same plan and inputs, it is that run: none is started twice. If it has not
     ended, and nobody has it, it goes on.
@@ -108,7 +111,7 @@ def start(world: World, prepared: Prepared, *, token: str | None = None, manner:
     if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
         return known
     try:
-        return begin(world, prepared, checked, vault, token=token, manner=manner)
+        return begin(world, prepared, checked, vault, token=token, manner=manner, detached=detached)
     except RefusedError:
         # Another process may have started it with this token since we looked.
         if token is not None and (known := _known(world, token, graph, checked, vault)) is not None:
@@ -126,6 +129,7 @@ def begin(
     within: RunRecord | None = None,
     manner: Manner = ORDINARY,
     bundle: str | None = None,
+    detached: bool = False,
 ) -> Hand:
     """Records a new run with inputs that were checked, and takes it. Raises LockedError, RefusedError (the token is another run's).
 
@@ -166,6 +170,8 @@ def begin(
         id=record.id, graph=graph, inputs=record.inputs, environment=record.environment, created_at=now, manner=manner
     )
     expected = history.expected(world, graph)
+    if detached:
+        return _take(world, record, run, lambda engine: engine.queue(record, run, expected=expected))
     return _take(world, record, run, lambda engine: engine.start(record, run, vault, expected=expected))
 
 

@@ -91,6 +91,10 @@ class Engine(Protocol):
         """Records a new run, with what to expect of its tasks, and takes it. Raises LockedError, RefusedError."""
         ...
 
+    def queue(self, record: RunRecord, run: Run, *, expected: Mapping[str, Expected] | None = None) -> None:
+        """Records a new run, with what to expect of its tasks, for a server to take. Raises LockedError, RefusedError."""
+        ...
+
     def take_up(self, record: RunRecord, run: Run, vault: Any, request: Callable[[Run, datetime], list[Event]]) -> None:
         """Takes a run that was begun, and makes of it what is requested. Raises LockedError while another process has it, RefusedError."""
         ...

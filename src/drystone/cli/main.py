@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from drystone import __version__
-from drystone.cli import attention, env, exit_codes, lab, look, plans, previews, project, runs
+from drystone.cli import attention, env, exit_codes, lab, look, plans, previews, project, runs, serve
 from drystone.cli.options import Session
 
 DEBUG = "--debug"
@@ -34,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for module in (project, plans, previews, runs, look):
+for module in (project, plans, previews, runs, look, serve):
     for command in module.COMMANDS:
         first_line = (command.__doc__ or "").partition("\n")[0]
         app.command(short_help=first_line, epilog=module.EXAMPLES[command.__name__])(command)

@@ -43,6 +43,9 @@ def run(
         bool, typer.Option("--changed-only", help="Leave what nothing has changed for since the last good run of the environment.")
     ] = False,
     token: Annotated[str | None, typer.Option("--token", metavar="T", help="Twice with the same token starts one run.")] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave the run to a process that serves the project, and print its id.")
+    ] = False,
     wait: Wait = None,
     yes: Yes = False,
     json: Json = False,
@@ -73,7 +76,9 @@ def run(
             hint="give the plan an `environment`, or leave --changed-only out",
         )
     manner = Manner(changed_only=changed_only)
-    hand = runs.start(world, _completed(prepared, ask=not yes and not json), token=token, manner=manner)
+    hand = runs.start(world, _completed(prepared, ask=not yes and not json), token=token, manner=manner, detached=detach)
+    if detach:
+        return _left(world, hand, json=json)
     return drive(world, hand, json=json, wait=wait, asks=not yes)
 
 
@@ -179,6 +184,27 @@ def _answer(ctx: typer.Context, word: str, task: str, *, answered: str, comment:
         typer.echo("told the process that has the run; drystone show tells how far it is", err=True)
         return exit_codes.DONE
     return drive(world, hand, json=json, wait=wait)
+
+
+def _left(world: World, hand: Hand, *, json: bool) -> int:
+    """Says where a run that was left to a server is to be looked at, and whether there is one."""
+    import json as codec
+
+    from drystone.cli import commands
+
+    start = commands.start_of(world.home)
+    if json:
+        typer.echo(codec.dumps({"format": 1, "run": hand.run.id, "status": hand.run.status.value}))
+    else:
+        typer.echo(hand.run.id)
+    if hand.is_known:
+        typer.echo(f"run {hand.run.id} was started with this token before; nothing new was started", err=True)
+    elif world.journal().servers(world.clock.now()):
+        typer.echo(f"to follow it: {commands.typed(start, 'logs', hand.run.id, '-f')}", err=True)
+    else:
+        hint = f"{commands.typed(start, 'serve')}; or run it here: {commands.typed(start, 'resume', hand.run.id)}"
+        typer.echo(f"nobody serves this project now, so the run waits. to serve it: {hint}", err=True)
+    return exit_codes.DONE
 
 
 def _as_previewed(

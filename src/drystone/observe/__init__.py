@@ -1,0 +1,1 @@
+"""What is measured and told of runs while they go on: logs for programs, metrics."""
