@@ -72,7 +72,7 @@ def test_every_dependency_is_used_and_everything_used_is_a_dependency():
     assert (asked | {"drystone"}) ^ ((used - FOR_TESTS) | NOT_IMPORTED) == set()
 
 
-NOT_IMPORTED = {"ansible-core", "psycopg", "drystone"}
+NOT_IMPORTED = {"ansible-core", "psycopg", "tzdata", "drystone"}
 """ansible-playbook is a child process, and SQLAlchemy loads psycopg from the store's URL."""
 
 FOR_TESTS = {"pytest"}

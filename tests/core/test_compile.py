@@ -351,8 +351,8 @@ def test_a_cycle_of_thousands_is_found_without_recursion(kinds):
 
 def test_the_steps_run_in_the_order_of_the_table():
     assert [step.__name__ for step in STEPS] == [
-        "load_kinds", "check_references", "check_pools", "check_needs", "infer_edges", "sort_tasks", "find_cycles", "check_undo_references",
-        "check_configs", "check_waits", "resolve_undo",
+        "load_kinds", "check_references", "check_pools", "check_triggers", "check_needs", "infer_edges", "sort_tasks", "find_cycles",
+        "check_undo_references", "check_configs", "check_waits", "resolve_undo",
     ]  # fmt: skip
     assert all(step.__doc__ for step in STEPS)
     assert compiler.__doc__ is not None

@@ -6,15 +6,14 @@ What an expression gives is only known in a run, and `app.subplans` says then wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from drystone.app import places
 from drystone.app.places import PlanFile
 from drystone.app.world import World
-from drystone.core import inputs, values
 from drystone.core.diagnostics import Diagnostic, Diagnostics, Severity, Where
-from drystone.core.nodes import Node, place
-from drystone.core.opaque import Unknown, find
+from drystone.core.given import check as check_given
+from drystone.core.nodes import place
 from drystone.core.parts import KIND
 from drystone.core.plan import Body, Plan, Task
 from drystone.errors import NotFoundError, ProjectError
@@ -77,7 +76,9 @@ class _Checker:
             self._found.error(message, where, hint="leave the pool away here: those tasks ask for it themselves")
         given = config.get("inputs", {})
         if isinstance(given, Mapping):
-            self._inputs(graph.plan, given, node, place(node, ("inputs",), at_key=True) if "inputs" in config else where)
+            entry = node.value.get("inputs") if isinstance(node.value, Mapping) else None
+            at, written_inputs = entry if entry is not None else (where, None)
+            check_given(graph.plan, given, written_inputs, at, self._found)
 
     def _nested(self, written: str, where: Where, key: str) -> Graph | None:
         world, last = self._world, self._within[-1]
@@ -96,22 +97,6 @@ class _Checker:
         if graph is None:
             self._found.error(_said(file, mistakes), where, hint=f"drystone validate {file.shown}", length=len(written))
         return graph
-
-    def _inputs(self, plan: Plan, given: Mapping[str, Any], node: Node, where: Where) -> None:
-        for name, value in given.items():
-            declared = plan.inputs.get(name)
-            at = place(node, ("inputs", name), at_key=True)
-            if declared is None:
-                few = f"its inputs are {', '.join(plan.inputs)}" if plan.inputs else "it has no inputs"
-                hint = self._found.near(name, plan.inputs) or few
-                self._found.error(f'plan "{plan.name}" has no input "{name}"', at, hint=hint, length=len(name))
-            elif not find(literal := values.without_expressions(value), Unknown):
-                for path, message in inputs.problems_of(declared, literal):
-                    inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-                    self._found.error(f'input "{name}{inside}" of plan "{plan.name}" {message}', place(node, ("inputs", name, *path)))
-        if missing := [name for name, declared in plan.inputs.items() if declared.required and name not in given]:
-            names = ", ".join(f'"{name}"' for name in missing)
-            self._found.error(f'plan "{plan.name}" needs the input{"s" if len(missing) > 1 else ""} {names}', where)
 
 
 def _said(file: PlanFile, mistakes: Sequence[Diagnostic]) -> str:

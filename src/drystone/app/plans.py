@@ -49,8 +49,10 @@ def _checked(world: World, plan: PlanFile, source: str, within: Sequence[PlanFil
 
     found = Diagnostics()
     tree = world.parse(source, plan.shown, found)
-    written = to_plan(tree, world.registry.names(), found) if tree is not None else None
-    graph = compile_plan(written, world.registry.info, found, pools=world.pools()) if written is not None else None
+    written = to_plan(tree, world.registry.names(), found, triggers=world.registry.triggers.names()) if tree is not None else None
+    graph = None
+    if written is not None:
+        graph = compile_plan(written, world.registry.info, found, pools=world.pools(), triggers=world.registry.triggers.info)
     if written is not None and nesting.has_any(written):
 
         def compiled(file: PlanFile, inside: Sequence[PlanFile]) -> tuple[Graph | None, Sequence[Diagnostic]]:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from drystone.core import references
+from drystone.core import references, trigger_check
 from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.graph import Graph, KindInfo, KindLookup, Node
 from drystone.core.nodes import place
 from drystone.core.plan import Body, Plan, Task, Undo, UndoMode
 from drystone.core.planfile import NO_KIND
+from drystone.core.trigger_check import TriggerLookup
 from drystone.core.values import Reference, Template, without_expressions
 from drystone.errors import PluginError
 
@@ -54,6 +55,7 @@ class Draft:
     lookup: KindLookup
     diagnostics: Diagnostics
     pools: Collection[str] | None = None
+    triggers: TriggerLookup | None = None
     kinds: dict[str, KindInfo] = field(default_factory=dict)
     needs: dict[str, dict[str, Edge]] = field(default_factory=dict)
     dependants: dict[str, list[str]] = field(default_factory=dict)
@@ -64,12 +66,20 @@ class Draft:
 
 
 @in_one_burst
-def compile_plan(plan: Plan, kinds: KindLookup, diagnostics: Diagnostics, *, pools: Collection[str] | None = None) -> Graph | None:
+def compile_plan(
+    plan: Plan,
+    kinds: KindLookup,
+    diagnostics: Diagnostics,
+    *,
+    pools: Collection[str] | None = None,
+    triggers: TriggerLookup | None = None,
+) -> Graph | None:
     """The graph, or None when there are errors in `diagnostics`, also those that were there before.
 
-    pools: names of the project's pools; None when nobody knows them, then any is taken.
+    pools:    names of the project's pools; None when nobody knows them, then any is taken.
+    triggers: facts of the types of triggers; None leaves the plan's triggers unchecked: a run does not ask what started it.
     """
-    draft = Draft(plan=plan, lookup=kinds, diagnostics=diagnostics, pools=pools)
+    draft = Draft(plan=plan, lookup=kinds, diagnostics=diagnostics, pools=pools, triggers=triggers)
     for step in STEPS:
         step(draft)
     return None if diagnostics.has_errors else _graph(draft)
@@ -126,6 +136,13 @@ def check_pools(draft: Draft) -> None:
             near = draft.diagnostics.near(task.pool, draft.pools)
             hint = near or f"its size belongs into drystone.toml, below [pools]: {task.pool} = 4"
             draft.diagnostics.error(f'task "{name}" needs the pool "{task.pool}", which the project does not have', task.where, hint=hint)
+
+
+def check_triggers(draft: Draft) -> None:
+    """What starts the plan by itself is of an installed type, and gives the plan the inputs that it needs."""
+    if draft.triggers is not None:
+        checker = references.Checker(draft.plan, draft.kinds, draft.diagnostics)
+        trigger_check.check(draft.plan, draft.triggers, checker, draft.diagnostics)
 
 
 def check_needs(draft: Draft) -> None:
@@ -387,6 +404,7 @@ STEPS: tuple[Callable[[Draft], None], ...] = (
     load_kinds,             # First: what a kind gives out and takes is asked by almost every later step.
     check_references,       # Before the edges, which take only what exists.
     check_pools,            # Anywhere: it looks at one task at a time.
+    check_triggers,         # Anywhere: no task depends on a trigger.
     check_needs,            # Before the inferred edges: where both say the same, the written one is the reason shown.
     infer_edges,            # Before sorting, which must see all edges.
     sort_tasks,             # Before the cycles: they are what sorting leaves over.
@@ -415,4 +433,5 @@ def _graph(draft: Draft) -> Graph:
         )
         for name in draft.order
     }
-    return Graph(plan=replace(draft.plan, tasks=draft.tasks), nodes=nodes)
+    triggers = trigger_check.without_places(draft.plan.triggers)
+    return Graph(plan=replace(draft.plan, tasks=draft.tasks, triggers=triggers), nodes=nodes)

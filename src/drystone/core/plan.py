@@ -196,6 +196,25 @@ class Concurrency:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Trigger:
+    """What starts runs of the plan by itself: one item of `triggers`.
+
+    name:   unique in the plan; with the plan's name it is the trigger's id.
+    type:   the plugin that it is of; the empty string when it could not be read; the mistake is recorded.
+    config, inputs: hold expressions; `config_node` and `inputs_node` have their places, until the compiler has checked them.
+    where:  of the type.
+    """
+
+    name: str
+    type: str
+    config: Value
+    inputs: Mapping[str, Value]
+    where: Where
+    config_node: Node | None = field(default=None, compare=False, repr=False)
+    inputs_node: Node | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """A workflow definition. `environment` None means that the run owns no environment and takes no lock."""
 
@@ -209,3 +228,4 @@ class Plan:
     concurrency: Concurrency | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     outputs: Mapping[str, Value] = field(default_factory=dict)
+    triggers: tuple[Trigger, ...] = ()

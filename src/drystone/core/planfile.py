@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from drystone.core import inputs as schemas
-from drystone.core import policies, values
+from drystone.core import policies, triggerlist, values
 from drystone.core.burst import in_one_burst
 from drystone.core.diagnostics import Diagnostics, Where
 from drystone.core.fields import Fields, unknown_key
@@ -25,7 +25,7 @@ __all__ = ["NOT_BUILT", "PLAN_KEYS", "TASK_KEYS", "Node", "to_plan"]
 VERSION = 1
 PLAN_KEYS = (
     "drystone", "name", "description", "inputs", "environment", "timeout", "on_failure", "concurrency", "defaults", "tasks",
-    "finally", "outputs",
+    "finally", "outputs", "triggers",
 )  # fmt: skip
 TASK_KEYS = (
     "description", "needs", "when", "run_if", "for_each", *policies.FANOUT_KEYS, "retry", "timeout", "poll", "remedy", "undo", "undo_when",
@@ -36,7 +36,7 @@ NOT_UNDER_FINALLY = ("undo", "undo_when", "pivot", "allow_failure")
 """Task keys that mean nothing where nothing is undone and no failure counts."""
 
 NOT_BUILT = frozenset({
-    ("plan", "notify"), ("plan", "triggers"),
+    ("plan", "notify"),
 })  # fmt: skip
 """Parts of the language that this version does not build: where they stand, and the word."""
 
@@ -56,10 +56,13 @@ class _Defaults:
 
 
 @in_one_burst
-def to_plan(node: Node, kinds: Collection[str], diagnostics: Diagnostics) -> Plan | None:
+def to_plan(
+    node: Node, kinds: Collection[str], diagnostics: Diagnostics, *, triggers: Collection[str] | None = None
+) -> Plan | None:
     """The plan, or None when there is so little of it that checking more makes no sense; mistakes go to `diagnostics`.
 
-    kinds: names of the installed kinds: a task has exactly one key of these.
+    kinds:    names of the installed kinds: a task has exactly one key of these.
+    triggers: names of the installed types of triggers; None when nobody knows them, then any is taken.
     """
     if not isinstance(node.value, Mapping):
         diagnostics.error(f"a plan is a map, not {describe(node.value)}", node.where, hint="it begins with: drystone: 1")
@@ -79,6 +82,7 @@ def to_plan(node: Node, kinds: Collection[str], diagnostics: Diagnostics) -> Pla
         concurrency=policies.concurrency(fields),
         tasks=_all_tasks(fields, kinds, defaults),
         outputs=_outputs(fields),
+        triggers=triggerlist.read(fields, triggers),
     )
 
 

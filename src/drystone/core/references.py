@@ -32,6 +32,7 @@ _WHY_NOT = {
     "each": '"each" is there only in a task with "for_each"',
     "result": '"result" is there only in an undo, and in the until of a poll',
     "secrets": "secrets can be used only in what a task is given, its config",
+    "event": '"event" is there only in the inputs of a trigger, and in what it asks of each event',
 }
 FEW = 20
 """So many names are listed in a hint when none is near."""

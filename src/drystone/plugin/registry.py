@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -17,15 +18,18 @@ from drystone.core.planfile import TASK_KEYS, UNDO_KEYS
 from drystone.errors import NotFoundError, PluginError
 from drystone.plugin import configs
 from drystone.plugin.api import Kind, TerraformProvider
+from drystone.plugin.trigger_registry import TRIGGERS, Triggers
 
 KINDS = "drystone.kinds"
 PROVIDERS = "drystone.terraform_providers"
+
+__all__ = ["KINDS", "PROVIDERS", "TRIGGERS", "Registry"]
 
 
 class Registry:
     """Installed kinds by name; a collection of their names. Safe to use from several threads.
 
-    entry_points: those to use, of both groups; None means what is installed.
+    entry_points: those to use, of all groups; None means what is installed.
     """
 
     def __init__(self, entry_points: Iterable[EntryPoint] | None = None) -> None:
@@ -73,6 +77,11 @@ class Registry:
         """Distribution and version that a kind comes from; empty when unknown. Raises NotFoundError."""
         distribution = self._point(name).dist
         return (distribution.name, distribution.version) if distribution is not None else ("", "")
+
+    @cached_property
+    def triggers(self) -> Triggers:
+        """Installed types of triggers."""
+        return Triggers(self._given)
 
     def versions(self) -> dict[str, str]:
         """Kind -> `distribution version`: what a run notes of the plugins it could use. Loads none of them."""

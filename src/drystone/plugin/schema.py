@@ -6,12 +6,14 @@ may be given, an expression may stand in its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from drystone.core.plan import OnConflict, OnFailure, OnUpdate, RunIf, UndoMode, UndoWhen
 from drystone.core.planfile import NOT_UNDER_FINALLY, PLAN_KEYS, TASK_KEYS, UNDO_KEYS, VERSION
 from drystone.core.retry import Backoff
+from drystone.core.triggerlist import TRIGGER_KEYS
 from drystone.errors import FailureClass, PluginError
 from drystone.plugin.registry import Registry
 
@@ -32,7 +34,7 @@ def plan_schema(registry: Registry) -> Schema:
     definitions["closing"] = _one_kind({key: value for key, value in _task().items() if key not in NOT_UNDER_FINALLY}, kinds)
     definitions["remedy"] = _one_kind({}, kinds)
     definitions["undo"] = _one_kind(_undo(), kinds)
-    properties = _plan()
+    properties = {**_plan(), "triggers": _triggers(registry, definitions)}
     assert properties.keys() == set(PLAN_KEYS)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -185,13 +187,27 @@ def _one_kind(properties: Schema, kinds: Mapping[str, Schema]) -> Schema:
     }
 
 
+def _triggers(registry: Registry, definitions: Schema) -> Schema:
+    types = {name: _config(partial(registry.triggers.config_schema, name), f"trigger.{name}", definitions) for name in registry.triggers}
+    own: Schema = {
+        "name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,62}$", "description": "unique in the plan; the type unless given"},
+        "inputs": {"type": "object", "description": "of the run; may use event"},
+    }
+    assert own.keys() == set(TRIGGER_KEYS)
+    return {"description": "what starts runs by itself", "type": "array", "items": _one_kind(own, types)}
+
+
 # ---- kinds ------------------------------------------------------------------------------------------------------------
 
 
 def _kind(registry: Registry, name: str, definitions: Schema) -> Schema:
-    """A reference to the kind's config, whose parts go to `definitions` under the kind's name."""
+    return _config(lambda: registry.config_schema(name), name, definitions)
+
+
+def _config(ask: Callable[[], Schema], name: str, definitions: Schema) -> Schema:
+    """A reference to a plugin's config, whose parts go to `definitions` under the name."""
     try:
-        schema = registry.config_schema(name)
+        schema = ask()
     except PluginError:
         return {}
     for part, definition in schema.pop("$defs", {}).items():

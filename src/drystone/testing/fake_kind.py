@@ -20,7 +20,7 @@ from pydantic import ConfigDict
 
 from drystone.errors import AttemptError, CancelledError, FailureClass
 from drystone.plugin import api
-from drystone.plugin.registry import KINDS, PROVIDERS, Registry
+from drystone.plugin.registry import KINDS, PROVIDERS, TRIGGERS, Registry
 from drystone.testing.clock import SimulatedClock
 from drystone.testing.fault_plan import UNDO, task_of
 from drystone.testing.simulation import Ending, Script
@@ -148,8 +148,8 @@ def stand_ins() -> list[FakeKindWithoutUndo]:
 def registry_with(*kinds: api.Kind) -> Registry:
     """A registry of the kinds that are installed and these, which win where the names are the same."""
     names = {kind.name for kind in kinds}
-    installed = [point for group in (KINDS, PROVIDERS) for point in importlib.metadata.entry_points(group=group)]
-    kept = [point for point in installed if point.group == PROVIDERS or point.name not in names]
+    installed = [point for group in (KINDS, PROVIDERS, TRIGGERS) for point in importlib.metadata.entry_points(group=group)]
+    kept = [point for point in installed if point.group != KINDS or point.name not in names]
     return Registry([*kept, *(_Made(kind) for kind in kinds)])
 
 
