@@ -7,162 +7,25 @@ appending a part of every task's. Each thread has a connection of its own.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from functools import wraps
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from drystone.core import codec
 from drystone.core.events import Event
 from drystone.core.states import RunStatus
-from drystone.errors import StoreError
 from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, RunSummary, ServerInfo, TaskRow
-from drystone.stores import answers, migrations, rows, sharing
-from drystone.stores.databases import Connection, open_database
+from drystone.stores import answers, rows, sharing
+from drystone.stores.databases import Connection
+from drystone.stores.sessions import UNREADABLE, Sessions, reading
 
 EVENTS_AT_ONCE = 2000
 """Events fetched with one question: some 600 kB of text."""
-BUSY = timedelta(seconds=30)
-"""How long a write waits for another process. 30 s outlasts a slow laptop disk; the drivers' default of 5 s does not."""
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
-"""What comes of text in rows that is not as it was written."""
-
 ALL = 1 << 62
 """More rows than any store has: SQLite and PostgreSQL say "no limit" in different words."""
 
-_Given = ParamSpec("_Given")
-_Answer = TypeVar("_Answer")
 
-
-def _reading(
-    method: Callable[Concatenate[SqlJournal, _Given], _Answer],
-) -> Callable[Concatenate[SqlJournal, _Given], _Answer]:
-    """Rows of which nothing can be made are told as damage of the store."""
-
-    @wraps(method)
-    def read(self: SqlJournal, /, *given: _Given.args, **more: _Given.kwargs) -> _Answer:
-        try:
-            return method(self, *given, **more)
-        except UNREADABLE as error:
-            raise self.damaged(error) from error
-
-    return read
-
-
-class SqlJournal:
-    """The store behind a URL (`databases.open_database` tells its forms); it is made, and brought up to date, when it must be.
-
-    root:     what a relative path in the URL is relative to.
-    is_alive: whether the process behind an owner's text still lives; None when it cannot be known.
-    now:      the present moment, for questions about leases that give none.
-    Raises StoreError when it cannot be opened, or was written by a newer drystone.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        root: Path = Path(),
-        is_alive: Callable[[str], bool | None] = lambda _: None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        busy: timedelta = BUSY,
-    ) -> None:
-        self._database = open_database(url, root, busy)
-        self._queries = self._database.queries
-        self._is_alive = is_alive
-        self._now = now
-        self._local = threading.local()
-        self._guard = threading.Lock()
-        self._connections: list[Connection] = []
-        self._is_lost = False
-        try:
-            with self._database.errors():
-                if _is_older(self._database.version(self._connect())):
-                    # A connection from before the change may go on in the old mode for a while.
-                    self._forget()
-                    self._database.upgrade(_is_older)
-        except BaseException:
-            self.close()
-            raise
-
-    # ---- connections --------------------------------------------------------------------------------------------------
-
-    def _connect(self) -> Connection:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._database.connect()
-            with self._guard:
-                self._connections.append(connection)
-        return connection
-
-    def _forget(self) -> None:
-        """Lets go of this thread's connection, which may be broken; the next question connects anew."""
-        connection: Connection | None = self._local.__dict__.pop("connection", None)
-        if connection is not None:
-            with self._guard:
-                self._connections.remove(connection)
-            with suppress(Exception):
-                connection.close()
-
-    @contextmanager
-    def _asking(self) -> Iterator[Connection]:
-        with self._database.errors():
-            try:
-                yield self._connect()
-            except answers.NO:
-                raise
-            except BaseException:
-                self._forget()
-                raise
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._asking() as connection:
-            connection.execute(self._database.begin)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(Exception):
-                    connection.execute("ROLLBACK")
-                raise
-
-    def _all(self, query: str, **row: Any) -> list[Any]:
-        with self._asking() as connection:
-            return connection.execute(self._queries[query], row).fetchall()
-
-    def _one(self, query: str, **row: Any) -> Any:
-        with self._asking() as connection:
-            return connection.execute(self._queries[query], row).fetchone()
-
-    def check(self) -> None:
-        """Raises StoreError when others would not find what is written: the file was deleted, say. What it held is saved first."""
-        with self._database.errors():
-            try:
-                self._database.check(self._connect())
-            except StoreError:
-                self._is_lost = True
-                raise
-
-    def examine(self) -> None:
-        """Looks at all of the store, which may take a while. Raises StoreError when something is damaged."""
-        with self._asking() as connection:
-            self._database.examine(connection)
-
-    def damaged(self, why: Exception | str) -> StoreError:
-        """The error for rows of which nothing can be made."""
-        return self._database.damaged(why if isinstance(why, str) else f"{type(why).__name__}: {why}")
-
-    def close(self) -> None:
-        """Lets go of the connections of all threads."""
-        with self._guard:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-        self._local = threading.local()
+class SqlJournal(Sessions):
+    """The store behind a URL; `sessions.Sessions` tells what it is made with."""
 
     # ---- runs ---------------------------------------------------------------------------------------------------------
 
@@ -207,7 +70,7 @@ class SqlJournal:
         if row[0] != epoch:
             raise answers.lease_lost(run, row[1])
 
-    @_reading
+    @reading
     def record(self, run: str) -> RunRecord:
         """Raises NotFoundError."""
         row = self._one("record", run=run)
@@ -215,7 +78,7 @@ class SqlJournal:
             raise answers.no_run(run)
         return rows.to_record(row)
 
-    @_reading
+    @reading
     def by_token(self, token: str) -> RunRecord | None:
         """The run that was started with this token."""
         row = self._one("record_by_token", token=token)
@@ -236,7 +99,7 @@ class SqlJournal:
             if len(bodies) < EVENTS_AT_ONCE:
                 return
 
-    @_reading
+    @reading
     def tasks(self, run: str) -> Sequence[TaskRow]:
         """The projection of a run's instances, by id."""
         return [rows.to_task(row) for row in self._all("tasks", run=run)]
@@ -249,7 +112,7 @@ class SqlJournal:
             found = self._all("find", prefix=prefix, upper=prefix.upper(), length=len(prefix)) if prefix else []
         return answers.chosen(prefix, [row[0] for row in found])
 
-    @_reading
+    @reading
     def summary(self, run: str) -> RunSummary:
         """Raises NotFoundError."""
         row = self._one("summary", run=run)
@@ -257,7 +120,7 @@ class SqlJournal:
             raise answers.no_run(run)
         return rows.to_summary(row, self._is_alive)
 
-    @_reading
+    @reading
     def summaries(
         self, *, plan: str | None = None, environment: str | None = None, limit: int | None = 50, attention: bool = False
     ) -> Sequence[RunSummary]:
@@ -266,7 +129,7 @@ class SqlJournal:
         found = self._all("summaries", plan=plan, environment=environment, count=count, attention=int(attention))
         return [rows.to_summary(row, self._is_alive) for row in found]
 
-    @_reading
+    @reading
     def durations(self, plan: str, *, limit: int = 20) -> Mapping[str, Sequence[float]]:
         """Task -> seconds of its instances in the newest runs of the plan that succeeded."""
         with self._asking() as connection:
@@ -275,7 +138,7 @@ class SqlJournal:
 
     # ---- leases -------------------------------------------------------------------------------------------------------
 
-    @_reading
+    @reading
     def claim(self, run: str, owner: str, lease: timedelta, now: datetime, *, force: bool = False) -> Lease:
         """Takes the run with the next epoch, unless another's lease is alive."""
         self.check()
@@ -326,14 +189,14 @@ class SqlJournal:
         with self._writing() as connection:
             connection.execute(self._queries["unlock"], {"environment": environment, "run": run})
 
-    @_reading
+    @reading
     def locks(self) -> Sequence[LockInfo]:
         """All held environments, by name."""
         return [rows.to_lock(row) for row in self._all("locks")]
 
     # ---- lines and pools ----------------------------------------------------------------------------------------------
 
-    @_reading
+    @reading
     def line(self, key: str) -> Sequence[Place]:
         """The runs that share a concurrency key, in order: the first one has it."""
         now = self._now()
@@ -366,7 +229,7 @@ class SqlJournal:
         with self._writing() as connection:
             connection.execute(self._queries["leave"], {"run": run})
 
-    @_reading
+    @reading
     def slots(self, lease: Lease, pool: str, *, size: int, held: int, wanted: int, now: datetime) -> int:
         """How many more slots of a pool the run may take now. Whoever asks often and in vain writes nothing."""
         with self._writing() as connection:
@@ -391,7 +254,7 @@ class SqlJournal:
         if connection.execute(self._queries["is_run"], {"run": run}).fetchone() is None:
             raise answers.no_run(run)
 
-    @_reading
+    @reading
     def requests(self, runs: Collection[str]) -> Sequence[Request]:
         """Wishes for these runs that nobody has answered, oldest first."""
         return [rows.to_request(row) for row in self._all("requests") if row[1] in runs]
@@ -403,7 +266,7 @@ class SqlJournal:
 
     # ---- servers ------------------------------------------------------------------------------------------------------
 
-    @_reading
+    @reading
     def unattended(self, now: datetime) -> Sequence[str]:
         """Runs that have not ended which no live process drives, oldest first."""
         return [row[0] for row in self._all("open") if rows.is_unattended(row, now, self._is_alive)]
@@ -418,19 +281,7 @@ class SqlJournal:
         with self._writing() as connection:
             connection.execute(self._queries["stop_serving"], {"owner": owner})
 
-    @_reading
+    @reading
     def servers(self, now: datetime) -> Sequence[ServerInfo]:
         """Those that are alive, the oldest first."""
         return rows.to_servers(self._all("servers"), now, self._is_alive)
-
-
-def _is_older(version: str | None) -> bool:
-    """True when the schema must be brought up to date. Raises StoreError when a newer drystone wrote it."""
-    if version is None or version < migrations.NEWEST:
-        return True
-    if version > migrations.NEWEST:
-        raise StoreError(
-            f'the store was written by a newer drystone: its schema is "{version}", this one knows "{migrations.NEWEST}"',
-            hint="use that drystone, or another store.url",
-        )
-    return False
