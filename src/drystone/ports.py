@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from drystone.core.events import Event
 from drystone.core.states import RunStatus
+from drystone.timetable import Timetable
 
 # ---- the small ones ---------------------------------------------------------------------------------------------------
 
@@ -334,6 +335,11 @@ BEGINNING = timedelta(minutes=1)
 
 class Journal(Protocol):
     """Durable storage of runs. When `append` returns, the events survive kill -9 and power loss."""
+
+    @property
+    def timetable(self) -> Timetable:
+        """The schedules in the same store."""
+        ...
 
     def create(self, record: RunRecord, summary: RunSummary, lock: LockInfo | None = None) -> None:
         """A new run and, in the same transaction, the lock of its environment: neither is ever seen without the other.

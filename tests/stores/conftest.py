@@ -104,4 +104,4 @@ def journal(request: pytest.FixtureRequest, is_alive: Liveness, now: Now) -> Ite
             with closing(SqlJournal(url, is_alive=is_alive, now=now)) as journal:
                 yield journal
             with psycopg.connect(url.replace("+psycopg", "")) as connection:
-                connection.execute("TRUNCATE runs, run_states, events, tasks, locks, line, slots, requests")
+                connection.execute("TRUNCATE runs, run_states, events, tasks, locks, line, slots, requests, servers, schedules, ticks")

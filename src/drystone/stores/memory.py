@@ -13,6 +13,7 @@ from drystone.core.states import RunStatus, TaskStatus
 from drystone.errors import StoreError
 from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, RunSummary, ServerInfo, TaskRow
 from drystone.stores import answers, sharing
+from drystone.stores.memory_ticks import MemoryTimetable
 from drystone.stores.sharing import Seat
 
 
@@ -44,6 +45,7 @@ class MemoryJournal:
         self._seats: dict[str, dict[str, Seat]] = {}
         self._requests: dict[str, Request] = {}
         self._servers: dict[str, tuple[ServerInfo, datetime]] = {}
+        self.timetable = MemoryTimetable(is_alive)
 
     def create(self, record: RunRecord, summary: RunSummary, lock: LockInfo | None = None) -> None:
         """A new run, and its lock."""

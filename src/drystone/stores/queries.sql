@@ -171,3 +171,57 @@ DELETE FROM servers WHERE owner = :owner;
 
 -- name: servers
 SELECT owner, address, since, lease_until FROM servers ORDER BY since, owner;
+
+-- name: schedules
+SELECT id, plan, since, considered, paused_by, paused_at FROM schedules ORDER BY id;
+
+-- name: schedule
+SELECT id, plan, since, considered, paused_by, paused_at FROM schedules WHERE id = :id;
+
+-- name: begin_schedule
+INSERT INTO schedules (id, plan, since, considered) VALUES (:id, :plan, :now, :now) ON CONFLICT (id) DO NOTHING;
+
+-- name: considered
+-- Never backwards: another process may have gone further.
+UPDATE schedules SET considered = :considered WHERE id = :id AND considered < :considered;
+
+-- name: pause_schedule
+UPDATE schedules SET paused_by = COALESCE(paused_by, :paused_by), paused_at = COALESCE(paused_at, :now) WHERE id = :id;
+
+-- name: proceed_schedule
+UPDATE schedules SET considered = CASE WHEN paused_by IS NULL OR considered > :now THEN considered ELSE :now END,
+  paused_by = NULL, paused_at = NULL
+WHERE id = :id;
+
+-- name: record_tick
+INSERT INTO ticks (schedule, at, due, status, reason, run, asked_by, owner)
+VALUES (:schedule, :at, :due, :status, :reason, NULL, :asked_by, NULL)
+ON CONFLICT (schedule, at) DO NOTHING;
+
+-- name: record_tick_again
+INSERT INTO ticks (schedule, at, due, status, reason, run, asked_by, owner)
+VALUES (:schedule, :at, :due, :status, :reason, NULL, :asked_by, NULL)
+ON CONFLICT (schedule, at) DO UPDATE
+SET due = excluded.due, status = excluded.status, reason = excluded.reason, asked_by = excluded.asked_by
+WHERE ticks.status IN ('skipped', 'missed', 'failed');
+
+-- name: open_ticks
+-- The list of states is that of the index.
+SELECT schedule, at, due, status, reason, run, asked_by, owner FROM ticks
+WHERE schedule = :schedule AND status IN ('recorded', 'queued', 'claimed', 'fired') ORDER BY at;
+
+-- name: tick_claim
+SELECT status, owner, lease_until FROM ticks WHERE schedule = :schedule AND at = :at {locked};
+
+-- name: claim_tick
+UPDATE ticks SET status = 'claimed', owner = :owner, lease_until = :until WHERE schedule = :schedule AND at = :at;
+
+-- name: settle_tick
+-- Changes no row when the tick has got another fate since it was read.
+UPDATE ticks SET status = :status, reason = :reason, run = :run, owner = NULL, lease_until = NULL
+WHERE schedule = :schedule AND at = :at AND status = :was AND COALESCE(owner, '') = :owner;
+
+-- name: ticks
+SELECT schedule, at, due, status, reason, run, asked_by, owner FROM ticks
+WHERE (CAST(:schedule AS TEXT) IS NULL OR schedule = :schedule)
+ORDER BY at DESC, schedule LIMIT :count;

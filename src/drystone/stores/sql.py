@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from drystone.core import codec
 from drystone.core.events import Event
@@ -17,6 +18,7 @@ from drystone.ports import Batch, Lease, LockInfo, Place, Request, RunRecord, Ru
 from drystone.stores import answers, rows, sharing
 from drystone.stores.databases import Connection
 from drystone.stores.sessions import UNREADABLE, Sessions, reading
+from drystone.stores.ticks import SqlTimetable
 
 EVENTS_AT_ONCE = 2000
 """Events fetched with one question: some 600 kB of text."""
@@ -26,6 +28,11 @@ ALL = 1 << 62
 
 class SqlJournal(Sessions):
     """The store behind a URL; `sessions.Sessions` tells what it is made with."""
+
+    @cached_property
+    def timetable(self) -> SqlTimetable:
+        """The schedules in the same store."""
+        return SqlTimetable(self._asking, self._writing, self._queries, self._is_alive)
 
     # ---- runs ---------------------------------------------------------------------------------------------------------
 

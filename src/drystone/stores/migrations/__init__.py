@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NEWEST = "0005"
+NEWEST = "0006"
 """The version that this drystone reads and writes."""
 VERSION_TABLE = "drystone_version"
 """Not Alembic's own name: a PostgreSQL database may be shared with another program that uses Alembic."""

@@ -40,6 +40,7 @@ from drystone.testing.store_suite.requests import RequestSuite
 from drystone.testing.store_suite.runs import RunSuite
 from drystone.testing.store_suite.servers import ServerSuite
 from drystone.testing.store_suite.sharing import SharingSuite
+from drystone.testing.store_suite.ticks import TickSuite
 
 __all__ = [
     "MINUTE", "NOON", "RUN", "JournalSuite", "a_lock", "a_record", "a_request", "a_summary", "a_task", "an_event", "batch", "claimed",
@@ -47,7 +48,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class JournalSuite(RunSuite, HistorySuite, LeaseSuite, SharingSuite, RequestSuite, ServerSuite):
+class JournalSuite(RunSuite, HistorySuite, LeaseSuite, SharingSuite, RequestSuite, ServerSuite, TickSuite):
     """Subclassed by the tests of each store."""
 
     @pytest.fixture
