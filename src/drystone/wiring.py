@@ -133,6 +133,7 @@ class Serving:
 
 def serving(project: Path, log: TextIO) -> Serving:
     """A server for the project, which writes what it does to `log`."""
+    from drystone.app.firing import Firing
     from drystone.app.pickup import PickUp
     from drystone.app.server import Server, Service
     from drystone.engines.embedded.shared import SharedEngine
@@ -145,7 +146,10 @@ def serving(project: Path, log: TextIO) -> Serving:
     here = replace(world_of(parts), engine=shared.seat)
     shared.watch(lines.observe)
     shared.watch(metrics.observe)
-    services = [Service(name="pickup", turn=PickUp(here, lines.tell).turn)]
+    services = [
+        Service(name="pickup", turn=PickUp(here, lines.tell).turn),
+        Service(name="schedules", turn=Firing(here, lines.tell).turn),
+    ]
     server = Server(here, shared, services, tell=lines.tell, grace=parts.settings.serve.stop_grace)
     metrics.ask_readiness(lambda: server.health().is_ready)
     logging.basicConfig(level=logging.WARNING, handlers=[lines.handler()], force=True)

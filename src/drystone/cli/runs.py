@@ -78,7 +78,7 @@ def run(
     manner = Manner(changed_only=changed_only)
     hand = runs.start(world, _completed(prepared, ask=not yes and not json), token=token, manner=manner, detached=detach)
     if detach:
-        return _left(world, hand, json=json)
+        return left(world, hand, json=json)
     return drive(world, hand, json=json, wait=wait, asks=not yes)
 
 
@@ -186,7 +186,7 @@ def _answer(ctx: typer.Context, word: str, task: str, *, answered: str, comment:
     return drive(world, hand, json=json, wait=wait)
 
 
-def _left(world: World, hand: Hand, *, json: bool) -> int:
+def left(world: World, hand: Hand, *, json: bool) -> int:
     """Says where a run that was left to a server is to be looked at, and whether there is one."""
     import json as codec
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -113,6 +113,10 @@ class Timed(Trigger):
     def held_back(self, config: Any, moment: datetime) -> str:
         """Why nothing may fire at a moment; empty when it may."""
         return ""
+
+    def zone(self, config: Any) -> tzinfo:
+        """Whose clock people mean when they name a time of the schedule."""
+        return UTC
 
     def summary(self, config: Any) -> str:
         """The schedule in a few words, for lists: `0 2 * * * Europe/Berlin`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from drystone.plugin.triggers import Policy, Shape, Tick, Timed
 from drystone.triggers.schedule import calendar
@@ -47,6 +48,10 @@ class Schedule(Timed):
     def held_back(self, config: ScheduleConfig, moment: datetime) -> str:
         """The blackout that a moment is in."""
         return calendar.blackout(config, moment)
+
+    def zone(self, config: ScheduleConfig) -> ZoneInfo:
+        """As written."""
+        return config.zone
 
     def summary(self, config: ScheduleConfig) -> str:
         """`0 2 * * * Europe/Berlin +5m`."""
