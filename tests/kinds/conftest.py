@@ -121,7 +121,8 @@ def new_attempt(tmp_path: Path, project: Path, breakers: Breakers, forks: Forks 
     made: list[Attempt] = []
 
     def make(
-        *, run: str = "01JRUN", timeout: timedelta | None = None, env: Mapping[str, str] | None = None, state: str = "state"
+        *, run: str = "01JRUN", timeout: timedelta | None = None, env: Mapping[str, str] | None = None, state: str = "state",
+        previous: Mapping[str, Any] | None = None,
     ) -> Attempt:
         folder = tmp_path / "runs" / run / f"task-{len(made) + 1}"
         control = Control(RealClock(), timeout)
@@ -133,7 +134,7 @@ def new_attempt(tmp_path: Path, project: Path, breakers: Breakers, forks: Forks 
             control=control,
             vault=Vault(ProjectSecrets(SecretSettings(), home=tmp_path, root=tmp_path, environ={}), PlainRedactor()),
             runner=SupervisedProcess(),
-            forks=forks,
+            forks=forks, previous=previous or {},
             on_progress=lambda message, data: progress.append((message, data)), breakers=breakers,
         )  # fmt: skip
         made.append(Attempt(ctx=ctx, folder=folder, control=control, progress=progress))

@@ -154,6 +154,7 @@ def _failure(look: Look, item: Instance, attempt: Attempt | None) -> Iterator[st
         yield f"  last output{f' ({words.shown_path(look.home / attempt.log)})' if attempt.log else ''}:"
         yield from (f"    {line}" for line in output)
     yield from (f"  {line}" for line in task_view.resources(attempt.result, task_view.MOST_RESOURCES, said=failure.message))
+    yield from (f"  {line}" for line in task_view.hosts(attempt.result, task_view.MOST_HOSTS))
     if failure.hint:
         yield f"  {failure.hint}"
 

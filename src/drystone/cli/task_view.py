@@ -1,4 +1,4 @@
-"""One task of a run: its attempts on both ways, and how far each got with the resources that it worked on."""
+"""One task of a run: its attempts on both ways, and how far each got with the resources and the hosts that it worked on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ from drystone.core.run import Attempt, Instance
 
 MOST_RESOURCES = 12
 """Shown of a failed attempt in a summary: what failed first; `drystone show RUN TASK` has them all."""
+_HOST_COLUMNS = ("ok", "changed", "failed", "unreachable", "skipped")
+MOST_HOSTS = 12
+"""Shown in a summary: those that were lost come first."""
+HOST_STATUSES: Mapping[str, tuple[str, str]] = {
+    "unreachable": ("✗", "red"),
+    "failed": ("✗", "red"),
+    "changed": ("✓", "yellow"),
+    "ok": ("✓", "green"),
+    "skipped": ("·", "bright_black"),
+}
+"""What a playbook came to on a host, the most urgent first: its glyph and colour."""
 FATES: Mapping[str, tuple[str, str]] = {
     "failed": ("✗", "red"),
     "unknown": ("?", "yellow"),
@@ -66,7 +77,7 @@ def _attempt(look: Look, attempt: Attempt, name: str, item: Instance, now: datet
     if result is None and failure is None and attempt in item.attempts[-1:]:
         result = item.result
     said = failure.message if failure is not None else ""
-    yield from (f"    {line}" for line in resources(result, said=said))
+    yield from (f"    {line}" for line in (*resources(result, said=said), *hosts(result)))
 
 
 def resources(result: Mapping[str, Any] | None, most: int | None = None, *, said: str = "") -> Iterator[str]:
@@ -92,6 +103,41 @@ def resources(result: Mapping[str, Any] | None, most: int | None = None, *, said
         yield f"  {paint(line, colour) if colour else line}"
     if len(shown) < len(known):
         yield f"  and {len(known) - len(shown)} more"
+
+
+def hosts(result: Mapping[str, Any] | None, most: int | None = None) -> Iterator[str]:
+    """What an attempt's result tells of hosts, as a table of host, counts and reason; nothing when it tells of none.
+
+    most: lines, the most urgent first.
+    """
+    found = (result or {}).get("hosts")
+    known = {name: host for name, host in found.items() if _is_told(host)} if isinstance(found, Mapping) else {}
+    if not known:
+        return
+    order = list(HOST_STATUSES)
+    names = sorted(known, key=lambda name: order.index(known[name]["status"])) if most is not None and len(known) > most else list(known)
+    shown = names[:most]
+    counted = [status for status in order if any(host["status"] == status for host in known.values())]
+    counts = (f"{sum(host['status'] == status for host in known.values())} {status}" for status in counted)
+    yield f"hosts ({', '.join(counts)}):"
+    rows = [_host_row(name, known[name]) for name in shown]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for name, row in zip(shown, rows, strict=True):
+        line = "  ".join([*(f"{text:{width}}" for text, width in zip(row, widths, strict=False)), row[3]]).rstrip()
+        yield f"  {paint(line, HOST_STATUSES[known[name]['status']][1])}"
+    if len(shown) < len(known):
+        yield f"  and {len(known) - len(shown)} more"
+
+
+def _is_told(host: Any) -> bool:
+    return isinstance(host, Mapping) and host.get("status") in HOST_STATUSES
+
+
+def _host_row(name: str, host: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    counts = "  ".join(f"{column}={host[column]}" for column in _HOST_COLUMNS if isinstance(host.get(column), int))
+    why = words.first_line(str(describe.masked(host.get("message", ""))))
+    step = f'task "{host["step"]}": ' if host.get("step") else ""
+    return f"{HOST_STATUSES[host['status']][0]} {name}", str(host["status"]), counts, f"{step}{why}" if why else ""
 
 
 def _listed(result: Mapping[str, Any] | None) -> Sequence[Any]:

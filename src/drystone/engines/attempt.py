@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Job:
     after_loss:    the attempt before it was lost: the kind looks at the world first.
     after_failure: the attempt before it failed: the task's remedy comes first.
     bundle:        the run's; empty without one.
+    previous:      what the attempt before it told when it failed (`plugin.api.Context.previous`).
     label:         what the state of the run's instances is kept under (`core.parts.label`); the plan's name unless given.
     """
 
@@ -58,6 +59,7 @@ class Job:
     project: Path
     bundle: str = ""
     label: str = ""
+    previous: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Performer:
@@ -265,8 +267,10 @@ class Performer:
     def _remedy(self, body: Body, scope: Mapping[str, Any], ctx: AttemptContext) -> None:
         ctx.emit(f"remedy: {body.kind}")
         kind = self._registry.get(body.kind)
+        before, ctx.previous = ctx.previous, {}
         if (pause := kind.run(ctx, _config(kind, body, scope)).pause) is not None:
             _sit_out(pause, ctx)
+        ctx.previous = before
 
     def _context(
         self, job: Job, vault: Vault, control: Control, on_progress: Callable[[str, Mapping[str, Any]], None]
@@ -300,6 +304,7 @@ class Performer:
             bundle=job.bundle,
             tree_of=lambda bundle: self._tree_of(bundle, job.project),
             approved=run.instances[job.instance].approved,
+            previous=job.previous,
             sub_plans=lambda ctx: self._sub_plans(part_of(run, run.instances[job.instance], undo=job.undo), ctx),
         )
 

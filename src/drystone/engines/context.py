@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -119,6 +119,7 @@ class AttemptContext:
     """A bundle, laid out; None when it is not there."""
     saved: bytes | None = None
     approved: str = ""
+    previous: Mapping[str, Any] = field(default_factory=dict)
     sub_plans: Callable[[AttemptContext], SubPlans] = no_sub_plans
     _source: tuple[str, Path | None] = ("", None)
     _emitted: int = 0

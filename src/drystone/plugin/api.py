@@ -205,6 +205,14 @@ class Context(Protocol):
         ...
 
     @property
+    def previous(self) -> Mapping[str, Any]:
+        """`result` of the error that the attempt before this one ended with, when this is its retry; else nothing.
+
+        A person who resumes a run starts anew: what attempts before that told does not count.
+        """
+        ...
+
+    @property
     def approved(self) -> str:
         """The digest that a person approved for this task in this run; empty before."""
         ...

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from drystone.kinds.ansible.argv import Files, playbook_argv, playbook_env
+from drystone.kinds.ansible.argv import CALLBACKS, Files, playbook_argv, playbook_env
 from drystone.kinds.ansible.config import AnsibleConfig
 
 CASES = sorted((Path(__file__).parents[2] / "cases" / "ansible").glob("*.yaml"))
@@ -30,6 +30,8 @@ def env(environ=(), settings="", **config):
 
 def test_defaults_are_fast_and_private():
     assert env() == {
+        "ANSIBLE_CALLBACK_PLUGINS": CALLBACKS,
+        "DRYSTONE_STOPPED_EARLY": "/s/stopped-early",
         "ANSIBLE_CONFIG": "/p/ansible.cfg",
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_LOCAL_TEMP": "/s/tmp",
@@ -54,6 +56,10 @@ def test_the_users_environment_wins_over_defaults_and_the_plan_over_both():
     made = env({"ANSIBLE_PIPELINING": "0", "ANSIBLE_CONFIG": "/mine", "LANG": "de_DE.UTF-8"}, env={"ANSIBLE_NOCOLOR": "0"})
     assert not {"ANSIBLE_PIPELINING", "ANSIBLE_CONFIG", "LC_ALL"} & made.keys()
     assert made["ANSIBLE_NOCOLOR"] == "0"
+
+
+def test_the_users_callbacks_are_kept():
+    assert env({"ANSIBLE_CALLBACK_PLUGINS": "/mine"})["ANSIBLE_CALLBACK_PLUGINS"] == f"/mine:{CALLBACKS}"
 
 
 def test_collections_are_searched_before_the_usual_places():

@@ -24,7 +24,7 @@ def test_the_recap_is_the_result(attempt, playbook, run, local, tmp_path):
 """)
     outcome = run(attempt, playbook=book, hosts=local)
     sums = {"ok": 2, "changed": 2, "failed": 0, "unreachable": 0, "skipped": 1, "rescued": 0, "ignored": 1}
-    assert outcome.result == {**sums, "hosts": {"here": sums}, "check": False}
+    assert outcome.result == {**sums, "hosts": {"here": {"status": "changed", **sums}}, "check": False}
     assert outcome.changed
     assert ("here: copy: changed", {"step": "copy", "host": "here", "status": "changed"}) in attempt.progress
 
@@ -137,6 +137,8 @@ def test_no_hosts_is_nothing_to_do(attempt, playbook, run):
     outcome = run(attempt, playbook=playbook("- debug: {msg: x}"), hosts=[])
     assert not outcome.changed
     assert outcome.result["hosts"] == {}
+    assert "no hosts: nothing was run" in attempt.log
+    assert ("no hosts: nothing was run", {}) in attempt.progress
 
 
 def test_a_playbook_that_asks_is_not_waited_for(attempt, project, run, local):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from drystone.core.commands import Start, StartUndo
 from drystone.core.plan import UndoMode
@@ -25,7 +27,16 @@ def job_of(driven: Driven, command: Start | StartUndo, *, undo: bool) -> Job:
         project=Path(driven.record.root),
         label=driven.label,
         bundle=driven.record.bundle,
+        previous=_told_before(instance, undo=undo),
     )
+
+
+def _told_before(instance: Instance, *, undo: bool) -> Mapping[str, Any]:
+    """What the attempt before the last told, when it failed and nobody has taken up the run since."""
+    attempts, budget = (instance.undo.attempts, instance.undo.budget) if undo else (instance.attempts, instance.budget)
+    # The budget grows by lost ones too: then nobody knows whom the last one reached, and all is done again.
+    counted = attempts[budget:-1]
+    return (counted[-1].result or {}) if counted and counted[-1].status is AttemptStatus.FAILED else {}
 
 
 def _follows(end: AttemptStatus, instance: Instance, *, undo: bool) -> bool:

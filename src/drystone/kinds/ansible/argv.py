@@ -5,20 +5,26 @@ from __future__ import annotations
 import configparser
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from drystone.kinds.ansible.config import AnsibleConfig
 
+CALLBACKS = str(Path(__file__).with_name("callbacks"))
 DEFAULT_COLLECTIONS = "~/.ansible/collections:/usr/share/ansible/collections"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """Absolute paths of what the command reads. `vaults` pairs a vault id, or None, with a password file."""
+    """Absolute paths of what the command reads.
+
+    vaults: pairs of a vault id, or None, and a password file.    only: the hosts of a retry, one a line.
+    """
 
     playbook: str
     variables: str
     inventory: str | None = None
     vaults: tuple[tuple[str | None, str], ...] = ()
+    only: str | None = None
 
 
 def playbook_argv(program: str, config: AnsibleConfig, files: Files) -> list[str]:
@@ -29,7 +35,9 @@ def playbook_argv(program: str, config: AnsibleConfig, files: Files) -> list[str
     words.append(f"--extra-vars=@{files.variables}")
     for vault_id, path in files.vaults:
         words.append(f"--vault-id={vault_id}@{path}" if vault_id else f"--vault-password-file={path}")
-    for option, values in (("limit", config.limit), ("tags", config.tags), ("skip-tags", config.skip_tags)):
+    # Hosts of a retry were within the limit.
+    limit = config.limit if files.only is None else (f"@{files.only}",)
+    for option, values in (("limit", limit), ("tags", config.tags), ("skip-tags", config.skip_tags)):
         if values:
             words.append(f"--{option}={','.join(values)}")
     if config.forks is not None:
@@ -63,7 +71,9 @@ def playbook_env(
     """
     chosen = _keys(settings)
     added = {"ANSIBLE_SSH_CONTROL_PATH_DIR": f"{scratch}/c", "ANSIBLE_LOCAL_TEMP": f"{scratch}/tmp"}
-    added |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    added |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "DRYSTONE_STOPPED_EARLY": f"{scratch}/stopped-early"}
+    plugins = config.env.get("ANSIBLE_CALLBACK_PLUGINS") or environ.get("ANSIBLE_CALLBACK_PLUGINS")
+    callbacks = {"ANSIBLE_CALLBACK_PLUGINS": ":".join(filter(None, (plugins, CALLBACKS)))}
     if settings_path is not None and "ANSIBLE_CONFIG" not in environ:
         added["ANSIBLE_CONFIG"] = settings_path
     for name, key, value in (
@@ -79,7 +89,7 @@ def playbook_env(
     if collections:
         rest = environ.get("ANSIBLE_COLLECTIONS_PATH", DEFAULT_COLLECTIONS)
         added["ANSIBLE_COLLECTIONS_PATH"] = ":".join((*collections, rest))
-    return {**added, **config.env}
+    return {**added, **config.env, **callbacks}
 
 
 def _keys(settings: str) -> frozenset[str]:

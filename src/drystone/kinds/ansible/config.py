@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -52,6 +52,9 @@ class AnsibleConfig(api.Config):
     skip_tags: Texts = Field(default=(), description="leave out tasks with these tags")
     check: bool = Field(default=False, description="only tell what would be changed")
     diff: bool = Field(default=False, description="show differences in the log")
+    retry_hosts: Literal["lost", "all"] = Field(
+        default="lost", description="whom a retry runs on: hosts that failed or were unreachable, or all of them"
+    )
     forks: int | None = Field(default=None, ge=1, le=500, description="hosts at once")
     become: bool | Become = Field(default=False, description="become root, or the user that is named")
     vault: Vaults = Field(default=(), description="what opens encrypted files")

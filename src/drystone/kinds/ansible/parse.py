@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drystone.errors import AttemptError, FailureClass, PermanentError, TemporaryError
+from drystone.kinds.ansible import recap
 
-COLUMNS = ("ok", "changed", "failed", "unreachable", "skipped", "rescued", "ignored")
-"""Of the recap, by host and summed up."""
 _FROM_STATS = {"failed": "failures", "unreachable": "dark"}
 _DETAIL_LINES = 40
 _ERROR = re.compile(r"^(?:\[ERROR\]:|ERROR!)\s*")
@@ -63,16 +62,23 @@ class Tally:
         self._problems: dict[str, Problem] = {}
         self._changed: dict[str, list[str]] = {}
         self._stats: Mapping[str, Mapping[str, int]] | None = None
+        self._stopped_early = False
+        self._batches: list[set[str]] = []
         self._tail: deque[str] = deque(maxlen=_DETAIL_LINES)
         self._errors: list[str] = []
 
     def take(self, event: Mapping[str, Any]) -> Progress | None:
         """Counts an event; what it tells of progress, if anything."""
         data: Mapping[str, Any] = event.get("data") or {}
+        if self._batches and "host" in data:
+            self._batches[-1].add(str(data["host"]))
         self._read(str(event.get("stdout") or ""))
         match event.get("event"):
             case "end":
                 self.exit_code = event.get("rc")
+                self._stopped_early = bool(event.get("stopped_early"))
+            case "playbook_on_play_start":
+                self._batches.append(set())
             case "playbook_on_stats":
                 self._stats = data
                 self.outputs = data.get("artifact_data") or {}
@@ -128,12 +134,18 @@ class Tally:
     # ---- what came out -----------------------------------------------------------------------------------------------
 
     def result(self, *, check: bool) -> dict[str, Any]:
-        """Sums of the recap's columns, the recap by host under `hosts`, and whether it was only a check."""
+        """The recap by host under `hosts`, its sums, whether it was only a check, and whether it ended before it was through (`recap`)."""
         stats = self._stats or {}
-        columns = {name: stats.get(_FROM_STATS.get(name, name)) or {} for name in COLUMNS}
-        names = sorted({host for column in columns.values() for host in column})
-        hosts = {host: {name: columns[name].get(host, 0) for name in COLUMNS} for host in names}
-        return {**{name: sum(columns[name].values()) for name in COLUMNS}, "hosts": hosts, "check": check}
+        columns = {name: stats.get(_FROM_STATS.get(name, name)) or {} for name in recap.COLUMNS}
+        lost = {problem.host: problem for problem in self._final_problems()}
+        hosts = {}
+        for host in sorted({host for column in columns.values() for host in column}):
+            counts = {name: columns[name].get(host, 0) for name in recap.COLUMNS}
+            problem = lost.get(host)
+            hosts[host] = recap.of_host(counts, step=problem.step, message=problem.message) if problem else recap.of_host(counts)
+        # Ansible begins nothing more after a batch in which all hosts were lost.
+        early = self._stopped_early or any(batch and batch <= lost.keys() for batch in self._batches)
+        return recap.result(hosts, check=check, stopped_early=early)
 
     def failure(self) -> AttemptError | None:
         """The error that this run ends with, or None when Ansible says that all went well."""

@@ -8,6 +8,7 @@ finds and removes what the lost one left.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -22,8 +23,8 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from drystone.errors import FailureClass, PermanentError, TemporaryError
-from drystone.kinds.ansible import belonging, inventory, warm
+from drystone.errors import AttemptError, FailureClass, PermanentError, TemporaryError
+from drystone.kinds.ansible import belonging, inventory, recap, warm
 from drystone.kinds.ansible.argv import Files, playbook_argv, playbook_env
 from drystone.kinds.ansible.config import AnsibleConfig
 from drystone.kinds.ansible.parse import Progress, Tally
@@ -34,13 +35,17 @@ from drystone.plugin.files import user_path
 GRACE = timedelta(seconds=20)
 """How long Ansible may take to end after a cancel: it ends its own workers first, which takes it a few seconds."""
 _SECRET_NAMES = ("*password*", "*passwd*", "*passphrase*", "*secret*", "*token*", "*private_key*", "*api_key*", "*access_key*")
+NO_HOSTS = "no hosts: nothing was run"
+_OUTPUTS = "outputs"
+"""In the result of a failed attempt: what it gave with `set_stats`, sealed."""
+_SHOWN_HOSTS = 5
 _PREFIX = "drystone-"
 _MAX_ROOT_LENGTH = 50
 """A socket's path has at most 107 bytes; Ansible's and ssh's own parts of it take 40."""
 
 
 class Ansible(api.Kind):
-    """Outputs what the playbook gave with `set_stats`; results are the sums of its recap, and the recap by host."""
+    """Outputs what the playbook gave with `set_stats`; results are the sums of its recap, and the recap by host, over all attempts."""
 
     name: ClassVar[str] = "ansible"
     Config = AnsibleConfig
@@ -59,24 +64,32 @@ class Ansible(api.Kind):
 
     def run(self, ctx: api.Context, config: AnsibleConfig) -> api.Outcome:
         """Runs the playbook once. A check changes nothing, whatever it tells that it would change."""
-        program = find_program(ctx.environ)
-        playbook = ctx.path(config.playbook)
+        place = functools.partial(_Place, program=find_program(ctx.environ), playbook=ctx.path(config.playbook))
+        only = _hosts_of_retry(ctx, config)
         tally = Tally()
-        with _scratch(ctx) as scratch:
-            _play(ctx, config, _Place(program=program, playbook=playbook, scratch=scratch), tally)
+        try:
+            with _scratch(ctx) as scratch:
+                _play(ctx, config, place(scratch=scratch, only=only), tally)
+        except AttemptError as error:
+            # It was cut off: what earlier attempts did is all that is known.
+            error.result = dict(ctx.previous) if only else {}
+            raise
+        result = recap.merged(ctx.previous, tally.result(check=config.check))
+        outputs = recap.merged_outputs(_outputs_before(ctx), tally.outputs)
         failure = tally.failure()
         if failure is not None:
-            failure.result = tally.result(check=config.check)
+            failure.result = {**result, **({_OUTPUTS: ctx.seal(outputs)} if outputs else {})}
             failure.changed = failure.changed and not config.check
             raise failure
-        result = tally.result(check=config.check)
+        if not result["hosts"]:
+            ctx.log(NO_HOSTS)
+            ctx.emit(NO_HOSTS)
         return api.Outcome(
-            outputs=tally.outputs,
+            outputs=outputs,
             result=result,
             changed=result["changed"] > 0 and not config.check,
-            sensitive=_sensitive(tally.outputs, config.sensitive),
+            sensitive=_sensitive(outputs, config.sensitive),
         )
-
 
     def warm_up(self, ctx: api.Context, configs: Sequence[Mapping[str, Any]]) -> None:
         """Ansible is imported while tasks before the playbooks are at work."""
@@ -134,6 +147,24 @@ class Ansible(api.Kind):
         )
 
 
+def _hosts_of_retry(ctx: api.Context, config: AnsibleConfig) -> tuple[str, ...]:
+    """The hosts that this attempt keeps to, because the one before it was through with all others; none when it works on all."""
+    if config.retry_hosts == "all" or not ctx.previous:
+        return ()
+    only = recap.to_retry(ctx.previous, None if config.hosts is None else [host.name for host in config.hosts])
+    if only:
+        done = len(ctx.previous["hosts"]) - len(only)
+        shown = ", ".join(only[:_SHOWN_HOSTS]) + (f" and {len(only) - _SHOWN_HOSTS} more" if len(only) > _SHOWN_HOSTS else "")
+        ctx.emit(f"again on {shown}; {done} {'host is' if done == 1 else 'hosts are'} done")
+    return only
+
+
+def _outputs_before(ctx: api.Context) -> dict[str, Any]:
+    """What the attempt before this one, which failed, gave with `set_stats`."""
+    sealed = ctx.previous.get(_OUTPUTS)
+    return ctx.unseal(sealed) if isinstance(sealed, str) else {}
+
+
 def _checked(ctx: api.Context, config: AnsibleConfig) -> Tally:
     """What a run of the playbook that changes nothing tells."""
     asked = config.model_copy(update={"check": True, "diff": True})
@@ -162,10 +193,11 @@ def _sensitive(names: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:
 class _Place:
     """Where the run finds and puts things."""
 
-    def __init__(self, *, program: str, playbook: Path, scratch: Path) -> None:
+    def __init__(self, *, program: str, playbook: Path, scratch: Path, only: tuple[str, ...] = ()) -> None:
         self.program = program
         self.playbook = playbook
         self.scratch = scratch
+        self.only = only
 
 
 def find_program(environ: Mapping[str, str]) -> str:
@@ -278,7 +310,13 @@ def _files(ctx: api.Context, config: AnsibleConfig, place: _Place) -> tuple[File
             vaults.append((vault.id, once[-1]))
         elif vault.password_file is not None:
             vaults.append((vault.id, str(user_path(ctx, vault.password_file))))
-    files = Files(playbook=str(place.playbook), variables=variables, inventory=_inventory(ctx, config, scratch), vaults=tuple(vaults))
+    files = Files(
+        playbook=str(place.playbook),
+        variables=variables,
+        inventory=_inventory(ctx, config, scratch),
+        vaults=tuple(vaults),
+        only=_write(scratch / "only", "".join(f"{host}\n" for host in place.only)) if place.only else None,
+    )
     return files, once
 
 

@@ -20,7 +20,13 @@ from drystone.plugin import api
 
 VARIABLE = "DRYSTONE_ANSIBLE_WARM"
 """Environment variable: `0` starts Ansible anew for every playbook. The settings' `ansible.warm` sets it."""
-OF_AN_ATTEMPT = frozenset({"DRYSTONE_RUN", "DRYSTONE_TASK", "DRYSTONE_ATTEMPT", "DRYSTONE_TOKEN", *forked_playbook.OF_AN_ATTEMPT})
+OF_AN_ATTEMPT = forked_playbook.OF_AN_ATTEMPT | {
+    "DRYSTONE_RUN",
+    "DRYSTONE_TASK",
+    "DRYSTONE_ATTEMPT",
+    "DRYSTONE_TOKEN",
+    "DRYSTONE_STOPPED_EARLY",
+}
 _PLAYBOOK_SCRIPT = re.compile(rb"^from ansible\.cli\.playbook import main$", re.MULTILINE)
 _SCRIPT_BYTES = 1 << 12
 

@@ -157,7 +157,8 @@ def _run(spec: Spec, out: TextIO, leash: _Leash) -> None:
 
     runner = Runner(config, event_handler=on_event, status_handler=on_status)
     status, exit_code = runner.run()
-    _tell(out, {"event": "end", "status": status, "rc": exit_code})
+    early = Path(config.env["DRYSTONE_STOPPED_EARLY"]).exists()
+    _tell(out, {"event": "end", "status": status, "rc": exit_code, "stopped_early": early})
 
 
 def _tell(out: TextIO, event: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Plugins that ansible-playbook itself loads, under its own interpreter."""
