@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from drystone.core.events import EventType
 from drystone.core.plan import Fanout, OnFailure, Undo, UndoMode, UndoWhen
 from drystone.core.run import Cause, UndoStatus
 from drystone.core.states import RunStatus
@@ -52,6 +53,20 @@ def test_independent_tasks_are_undone_at_once() -> None:
     simulation = Simulation(graph_of({"a": [], "b": [], "end": ["a", "b"]}), script={"end": fail()})
     simulation.finish()
     assert simulation.now.second == 3
+
+
+def test_a_rolling_update_is_taken_back_as_it_came_one_after_the_other() -> None:
+    tasks = {"host": task("host", for_each=Fanout(items=3, max_parallel=1)), "end": ["host"]}
+    simulation = Simulation(graph_of(tasks), script={"end": fail(), "undo:host[2]": [fail(), ok()]})
+    simulation.finish()
+    in_flight: set[str | None] = set()
+    for event in simulation.history:
+        if event.type is EventType.UNDO_STARTED:
+            in_flight.add(event.task)
+        elif event.type is EventType.UNDO_SUCCEEDED:
+            in_flight.discard(event.task)
+        assert len(in_flight) <= 1
+    assert sorted(undone(simulation)) == ["host[0]", "host[1]", "host[2]", "host[2]"]
 
 
 def test_every_instance_of_a_fan_out_is_undone_before_what_it_rests_on() -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +26,7 @@ from drystone.core.run.approvals import unanswered
 from drystone.core.run.back import left_standing
 from drystone.core.run.forward import Verdict, ends_before, verdict
 from drystone.core.run.scope import scope_of
-from drystone.core.run.state import Cause, Instance, Run
+from drystone.core.run.state import Back, Cause, Instance, Run
 from drystone.core.states import RunStatus
 from drystone.errors import FailureClass
 
@@ -342,9 +344,21 @@ def _back(run: Run, now: datetime, slots: Mapping[str, int]) -> list[Command]:
         status = RunStatus.COMPENSATION_FAILED if left else RunStatus.COMPENSATED
         return [_finished(run, now, status, left=list(left))]
     room = max(0, run.max_parallel - len(run.running))
-    chosen = _take(run, [*sorted(_due(index.retrying, now)), *index.ready], room, _free(run, slots))
+    due = sorted(_due(index.retrying, now))
+    chosen = _take(run, chain(due, _in_turn(run, index)), room, _free(run, slots))
     commands: list[Command] = [_start_undo(run, now, id_) for id_ in chosen]
     return commands + _wake(at for at in index.retrying.values() if at > now)
+
+
+def _in_turn(run: Run, index: Back) -> Iterator[str]:
+    """The instances that are ready for their undo, as many of a fan-out at once as its `max_parallel` says."""
+    begun = Counter(run.instances[id_].task for id_ in (*run.running, *index.retrying))
+    for id_ in index.ready:
+        task = run.task_of(run.instances[id_])
+        limit = task.for_each.max_parallel if task.for_each else None
+        if limit is None or begun[task.name] < limit:
+            begun[task.name] += 1
+            yield id_
 
 
 def _start_undo(run: Run, now: datetime, id_: str) -> StartUndo:
