@@ -6,7 +6,7 @@ the tick, so that there is one, whoever starts it and however often.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -26,16 +26,30 @@ PROMPT = timedelta(minutes=1)
 """So much later a tick is not late yet: it is what a busy machine, or the restart of a server, takes."""
 NOTED = timedelta(minutes=1)
 """How often it is written down how far ticks were considered, where none came."""
+SOON = timedelta(seconds=1)
+"""The same while a tick waits for a run that has not ended."""
 LOOK_BACK = timedelta(days=31)
 """Ticks that are older were missed, and are not written down one by one."""
 
 
+Start = Callable[[World, Schedule, datetime], str]
+
+
+def _begin(world: World, schedule: Schedule, at: datetime) -> str:
+    return schedules.begin(world, schedule, at).run.id
+
+
 @dataclass
 class Firing:
-    """For one server. `tell` hears of each tick that fires, and of what keeps one from it."""
+    """For one server.
+
+    tell:  hears of each tick that fires, and of what keeps one from it.
+    start: the run of a tick, begun with the token of the tick: its id. Raises as `schedules.begin` does.
+    """
 
     world: World
     tell: Tell
+    start: Start = _begin
     _looked: dict[str, datetime] = field(default_factory=dict)
     _told: Mapping[str, str] = field(default_factory=dict)
     _catalogue: Catalogue | None = None
@@ -59,8 +73,7 @@ class Firing:
             state = states.get(schedule.id) or table.begin(schedule.id, schedule.plan.name, now)
             try:
                 self._record(table, schedule, state, now)
-                if state.paused_by is None:
-                    self._fire(table, schedule, now)
+                self._fire(table, schedule, state, now)
             except StoreError:
                 raise
             except DrystoneError as error:
@@ -96,10 +109,12 @@ class Firing:
 
     # ---- firing -------------------------------------------------------------------------------------------------------
 
-    def _fire(self, table: Timetable, schedule: Schedule, now: datetime) -> None:
+    def _fire(self, table: Timetable, schedule: Schedule, state: ScheduleState, now: datetime) -> None:
         policy = schedule.type.policy(schedule.config)
         open_ = table.open(schedule.id)
         active = [tick.run for tick in open_ if tick.status is TickStatus.FIRED and tick.run and not self._has_ended(table, tick)]
+        if state.paused_by is not None:
+            return
         waiting = sorted((tick for tick in open_ if tick.status is not TickStatus.FIRED and tick.due <= now), key=lambda tick: tick.due)
         missed = too_late(policy, waiting, now)
         for tick in waiting:
@@ -173,7 +188,7 @@ class Firing:
             self._settle(table, mine, TickStatus.MISSED, _late(tick, now))
             return None
         try:
-            run = known.id if known is not None else schedules.begin(world, schedule, tick.at).run.id
+            run = known.id if known is not None else self.start(world, schedule, tick.at)
         except (PlanError, InputError, ExpressionError) as error:
             self._settle(table, mine, TickStatus.FAILED, error.message)
         except LockedError as error:
@@ -214,5 +229,10 @@ def _late(tick: TickRow, now: datetime) -> str:
 
 def _next_due(table: Timetable, schedule: Schedule, now: datetime, until: datetime) -> datetime:
     """The next moment, not after `until`, at which something of the schedule is due."""
-    first = next((tick.at for tick in schedule.ticks(now, until)), until)
-    return min([first, *(tick.due for tick in table.open(schedule.id) if tick.status is TickStatus.RECORDED and tick.due > now)])
+    moments = [next((tick.at for tick in schedule.ticks(now, until)), until)]
+    for tick in table.open(schedule.id):
+        if tick.status is TickStatus.QUEUED:
+            moments.append(now + SOON)
+        elif tick.status is TickStatus.RECORDED and tick.due > now:
+            moments.append(tick.due)
+    return min(moments)
