@@ -57,6 +57,14 @@ class Secrets(Protocol):
         """The reverse of `seal`. Raises ProjectError when the key is another one."""
         ...
 
+    def sign(self, data: bytes) -> bytes:
+        """This project's Ed25519 signature of the data, 64 bytes. Raises ProjectError when its key cannot be used."""
+        ...
+
+    def public_key(self) -> bytes:
+        """What checks `sign`, 32 bytes; the pair is made on first use. Raises ProjectError."""
+        ...
+
 
 class Redactor(Protocol):
     """Replaces secrets by *** in whatever is written or shown. Safe to use from several threads."""

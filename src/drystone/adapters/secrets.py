@@ -1,7 +1,8 @@
 """Secrets of a project: asked of its sources at the moment of use, and sealed where they must survive a crash. `ports.Secrets`.
 
 Sources are asked in the order of drystone.toml. Nothing of what they answer is kept on disk, and in memory only what a file held
-when it was last read. Sealed values are Fernet tokens under the key in .drystone/key, which is made on first use.
+when it was last read. Sealed values are Fernet tokens under the key in .drystone/key, which is made on first use; so is
+the key in .drystone/keys/evidence that signs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from drystone.errors import NotFoundError, ProjectError
 from drystone.settings import VAULT_PASSWORD, SecretSettings, SecretSource
 
 KEY_FILE = "key"
+SIGNING_KEY_FILE = "keys/evidence"
+"""The Ed25519 key of the project, sealed with the other one."""
 VAULT_HEADER = "$ANSIBLE_VAULT;"
 
 _log = logging.getLogger(__name__)
@@ -142,6 +145,34 @@ class ProjectSecrets:
                 f'a stored secret cannot be opened: it was sealed with another key than "{self._home / KEY_FILE}"',
                 hint="put the key back that this project's store was written with",
             ) from None
+
+    # ---- signing ------------------------------------------------------------------------------------------------------
+
+    def sign(self, data: bytes) -> bytes:
+        """This project's Ed25519 signature of the data, 64 bytes. Raises ProjectError when its key cannot be used."""
+        return bytes(self._signing_key().sign(data))
+
+    def public_key(self) -> bytes:
+        """What checks `sign`, 32 bytes; the pair is made on first use. Raises ProjectError."""
+        return bytes(self._signing_key().public_key().public_bytes_raw())
+
+    def _signing_key(self) -> Any:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        path = self._home / SIGNING_KEY_FILE
+        try:
+            if path.exists():
+                sealed = _key_text(path)
+            else:
+                files.private_folder(path.parent)
+                fresh = Ed25519PrivateKey.generate().private_bytes_raw()
+                sealed = files.create_once(path, self.seal(fresh.hex()).encode())
+        except OSError as error:
+            raise ProjectError(
+                f'the signing key "{path}" cannot be used: {(error.strerror or "").lower()}',
+                hint="put it back: signatures of another key are not this project's",
+            ) from error
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self.unseal(sealed.decode())))
 
     def _key(self, *, create: bool) -> Any:
         from cryptography.fernet import Fernet

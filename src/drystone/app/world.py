@@ -59,6 +59,10 @@ class Vault(Protocol):
         """`secrets` as an expression sees it: resolved when one is looked at."""
         ...
 
+    def public_key(self) -> bytes:
+        """The 32 bytes that check what the project signs. Raises ProjectError."""
+        ...
+
     def mask(self, text: str) -> str:
         """The text without the values that this vault has opened or sealed."""
         ...

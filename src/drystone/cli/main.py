@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from drystone import __version__
-from drystone.cli import attention, env, exit_codes, lab, look, plans, previews, project, runs, schedule, serve
+from drystone.cli import attention, env, evidence, exit_codes, lab, look, plans, previews, project, runs, schedule, serve
 from drystone.cli.options import Session
 
 DEBUG = "--debug"
@@ -38,7 +38,7 @@ for module in (project, plans, previews, runs, look, serve):
     for command in module.COMMANDS:
         first_line = (command.__doc__ or "").partition("\n")[0]
         app.command(short_help=first_line, epilog=module.EXAMPLES[command.__name__])(command)
-for group, commands in (("attention", attention), ("env", env), ("lab", lab), ("schedule", schedule)):
+for group, commands in (("attention", attention), ("env", env), ("evidence", evidence), ("lab", lab), ("schedule", schedule)):
     app.add_typer(commands.app, name=group, help=commands.HELP, short_help=commands.HELP)
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -214,6 +214,18 @@ class AttemptContext:
     def unseal(self, sealed: str) -> Any:
         """The reverse of `seal`."""
         return self.vault.open_config(sealed)
+
+    def sign(self, data: bytes) -> bytes:
+        """The project's Ed25519 signature."""
+        return self.vault.sign(data)
+
+    def public_key(self) -> bytes:
+        """What checks `sign`."""
+        return self.vault.public_key()
+
+    def now(self) -> datetime:
+        """The instant, in UTC."""
+        return self.control.clock.now()
 
     def redact(self, value: str) -> None:
         """From now on `value` is a secret."""

@@ -2,6 +2,7 @@
 
     drystone.db                                     the store
     key                                             opens sealed secrets
+    keys/evidence                                   signs evidence; sealed
     runs/RUN/cancel                                 a request to cancel, from another process
     runs/RUN/artifacts/                             files that people want to have
     runs/RUN/INSTANCE/[undo-]N/log                  of one attempt

@@ -87,6 +87,14 @@ class Vault:
         self.redactor.add(opened["secrets"])
         return opened["config"]
 
+    def sign(self, data: bytes) -> bytes:
+        """The project's Ed25519 signature."""
+        return self._secrets.sign(data)
+
+    def public_key(self) -> bytes:
+        """What checks `sign`."""
+        return self._secrets.public_key()
+
     def _seal_known(self, data: Any) -> Any:
         match data:
             case str():

@@ -225,6 +225,18 @@ class Context(Protocol):
         """The reverse of `seal`; secrets that are in it are made known to the redactor."""
         ...
 
+    def sign(self, data: bytes) -> bytes:
+        """The project's Ed25519 signature of the data, 64 bytes, for what others must be able to trust later."""
+        ...
+
+    def public_key(self) -> bytes:
+        """The 32 bytes that check what `sign` gives."""
+        ...
+
+    def now(self) -> datetime:
+        """The instant, in UTC."""
+        ...
+
     @property
     def state(self) -> Path:
         """A folder (0700) of this instance in its environment, shared by all runs: Terraform state lives here."""

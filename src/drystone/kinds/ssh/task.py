@@ -31,8 +31,8 @@ from drystone.plugin.templating import render, sources_of
 if TYPE_CHECKING:
     import paramiko
 
-    from drystone.kinds.ssh.connection import Login
     from drystone.kinds.ssh.session import Ended, Session
+    from drystone.plugin.ssh import Login
 
 _BETWEEN_TRIES = timedelta(milliseconds=500)
 _TAIL_LINES = 20
@@ -80,8 +80,10 @@ class Ssh(api.Kind):
         """Works on all hosts, at most `max_parallel` at once."""
         if not config.hosts:
             return api.Outcome(result={"ok": 0, "hosts": {}}, changed=False)
+        from drystone.plugin.ssh import enter
+
         work = _prepare(ctx, config)
-        doors = _enter(ctx, work.logins)
+        doors = enter(ctx, work.logins)
         with ThreadPoolExecutor(min(config.max_parallel, len(config.hosts)), thread_name_prefix="ssh") as pool:
             futures = {host.name: pool.submit(_on_host, ctx, config, work, host, doors[host.name]) for host in config.hosts}
         ctx.check()
@@ -112,7 +114,7 @@ class _Work:
 def _prepare(ctx: api.Context, config: SshConfig) -> _Work:
     """Reads what the project and the user have to give. Raises PermanentError(invalid) when it is not there or cannot work."""
     # paramiko takes a quarter of a second to import, which runs without ssh do not pay.
-    from drystone.kinds.ssh.connection import login_for
+    from drystone.plugin.ssh import login_for
 
     home = Path(ctx.environ.get("HOME", "/"))
     key_files = {host.name: user_path(ctx, host.key_file) for host in config.hosts if host.key_file is not None}
@@ -147,20 +149,6 @@ def as_command(script: str, args: tuple[str, ...]) -> str:
     )
 
 
-def _enter(ctx: api.Context, logins: Mapping[str, Login]) -> dict[str, ExitStack]:
-    """The circuit breakers of all hosts, entered before the first host is touched, so that what is held back is not half done.
-
-    Each is left by the thread of its host.
-    """
-    doors: dict[str, ExitStack] = {}
-    with ExitStack() as entered:
-        for name, login in logins.items():
-            doors[name] = entered.enter_context(ExitStack())
-            doors[name].enter_context(ctx.endpoint(login.endpoint))
-        entered.pop_all()
-    return doors
-
-
 # ---- one host --------------------------------------------------------------------------------------------------------
 
 
@@ -187,7 +175,7 @@ def _on_host(ctx: api.Context, config: SshConfig, work: _Work, host: Host, door:
 
 
 def _connect(ctx: api.Context, config: SshConfig, work: _Work, host: Host, deadline: float | None) -> paramiko.SSHClient:
-    from drystone.kinds.ssh.connection import connect
+    from drystone.plugin.ssh import connect
 
     while True:
         ctx.check()

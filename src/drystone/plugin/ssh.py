@@ -12,7 +12,8 @@ import os
 import pwd
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any, NoReturn
 import paramiko
 
 from drystone.errors import AttemptError, FailureClass, PermanentError, TemporaryError
+from drystone.plugin.api import Context
 from drystone.plugin.hosts import SSH_PORT, Host, fingerprint
 
 _KEEPALIVE_SECONDS = 15
@@ -96,6 +98,20 @@ def connect(host: Host, login: Login, timeout: timedelta, check: Callable[[], No
     assert transport is not None
     transport.set_keepalive(_KEEPALIVE_SECONDS)
     return client
+
+
+def enter(ctx: Context, logins: Mapping[str, Login]) -> dict[str, ExitStack]:
+    """The circuit breakers of all hosts, entered before the first host is touched, so that what is held back is not half done.
+
+    To be left by the thread of its host, once that is connected.
+    """
+    doors: dict[str, ExitStack] = {}
+    with ExitStack() as entered:
+        for name, login in logins.items():
+            doors[name] = entered.enter_context(ExitStack())
+            doors[name].enter_context(ctx.endpoint(login.endpoint))
+        entered.pop_all()
+    return doors
 
 
 class _RefuseUnknown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
